@@ -1,0 +1,203 @@
+"""Result files of a run: `trades.csv`, `equity.parquet`, `metrics.json`, and any columns as Parquet.
+
+Every file is written beside its place and renamed into it, so a reader never sees half of one. They can be
+made again from the run, so they are not flushed to the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from engine.bars import NS_PER_MS, NS_PER_SECOND, IntColumn
+from engine.errors import UsageError
+from engine.figures import money
+from engine.figures.definitions import definitions
+from engine.figures.equity import EquityCurve, drawdown_series
+from engine.figures.metrics import Metrics, as_json
+from engine.figures.trades import Trade
+
+SCHEMA_VERSION = 1
+# Level 1 writes twice as fast as the default and costs a few percent of size.
+_ZSTD_LEVEL = 1
+_NAME_BYTES_MAX = 100
+_FOLDERS_A_SECOND_MAX = 1_000
+_NOT_IN_NAMES = re.compile(r"[^\w.\-]+")
+
+
+def results_folder(home: Path, symbol: str, strategy: str, stamp: datetime) -> Path:
+    """Make `home/results/{SYMBOL}_{STRAT}_{TIMESTAMP}` and return it; `_2`, `_3` ... where it is taken.
+
+    `stamp` carries its time zone and is written in UTC, as 20250116_143025. What a file name cannot hold
+    becomes an underscore. Raises UsageError where the folder cannot be made.
+    """
+    assert stamp.tzinfo is not None, "a stamp names its time zone"
+    name = "_".join(
+        (_name_part(symbol), _name_part(strategy), stamp.astimezone(UTC).strftime("%Y%m%d_%H%M%S"))
+    )
+    parent = home / "results"
+    for count in range(1, _FOLDERS_A_SECOND_MAX + 1):
+        folder = parent / (name if count == 1 else f"{name}_{count}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not folder.exists():  # a file stands where a parent should be
+                raise _cannot_write(folder, "a file is in the way") from None
+        except OSError as error:
+            raise _cannot_write(folder, error.strerror or str(error)) from error
+        else:
+            return folder
+    raise _cannot_write(parent / name, f"{_FOLDERS_A_SECOND_MAX} folders of that name exist")
+
+
+def write_results(
+    folder: Path,
+    *,
+    trades: Sequence[Trade],
+    equity: EquityCurve,
+    metrics: Metrics,
+    run: Mapping[str, Any],
+) -> list[Path]:
+    """Write `trades.csv`, `equity.parquet` and `metrics.json` into an existing folder; return their paths.
+
+    `run` holds the facts of the run as JSON can say them. Raises UsageError if the folder cannot be written.
+    """
+    return [
+        write_trades(folder / "trades.csv", trades),
+        write_equity(folder / "equity.parquet", equity, metrics.equity.initial),
+        write_metrics(folder / "metrics.json", metrics, run),
+    ]
+
+
+def write_trades(path: Path, trades: Sequence[Trade]) -> Path:
+    """Write closed trades as CSV: times ISO 8601 UTC in ms, money in plain digits, unknown empty."""
+    import polars  # noqa: PLC0415 - as in write_columns; it writes ten times faster than the csv module
+
+    frame = polars.DataFrame(_trade_columns(trades), nan_to_null=True)
+    return _put(path, frame.write_csv)
+
+
+def write_equity(path: Path, equity: EquityCurve, initial_cash: Decimal) -> Path:
+    """Write the curve as Parquet, one row a bar.
+
+    ts: int64, UTC ms of the bar's close; equity, exposure, margin: float64 money; drawdown: float64 fraction
+    of the peak so far; equity_units: int64, exact, in units of 10^-`cash_decimals` (see metrics.json).
+    """
+    unit = 10.0**equity.cash_decimals
+    columns = {
+        "ts": equity.ts_ns // NS_PER_MS,
+        "equity": equity.equity / unit,
+        "exposure": equity.exposure / unit,
+        "margin": equity.margin / unit,
+        "drawdown": drawdown_series(equity, money.to_units(initial_cash, equity.cash_decimals)),
+        "equity_units": equity.equity,
+    }
+    return write_columns(path, columns)
+
+
+def write_metrics(path: Path, metrics: Metrics, run: Mapping[str, Any]) -> Path:
+    """Write figures, what each of them means, and the facts of the run as JSON; not-a-number becomes null."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "run": run,
+        "cash_decimals": metrics.cash_decimals,
+        "figures": as_json(metrics),
+        "definitions": definitions(),
+    }
+    data = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2) + b"\n"
+    return _put(path, lambda place: place.write_bytes(data))
+
+
+def write_columns(path: Path, columns: Mapping[str, np.ndarray[Any, Any] | Sequence[Any]]) -> Path:
+    """Write columns of equal length as Parquet (zstd). Raises UsageError where the path cannot be written."""
+    import polars  # noqa: PLC0415 - a slow import that a run without files need not pay
+
+    assert len({len(column) for column in columns.values()}) <= 1, f"{path.name}: columns differ in length"
+    frame = polars.DataFrame(dict(columns))
+    return _put(
+        path,
+        lambda place: frame.write_parquet(
+            place, compression="zstd", compression_level=_ZSTD_LEVEL, statistics=False
+        ),
+    )
+
+
+def _put(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let `write` fill a file beside `path`, then rename it into place; nothing is left behind on failure."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        write(partial)
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise _cannot_write(path, error.strerror or str(error)) from error
+    return path
+
+
+def _cannot_write(path: Path, why: str) -> UsageError:
+    return UsageError(
+        f"{path} cannot be written: {why}",
+        remedy=f"Make {path.parent} a folder you may write to, with space left, or choose another one.",
+    )
+
+
+def _name_part(text: str) -> str:
+    safe = _NOT_IN_NAMES.sub("_", text).strip("._")
+    return safe.encode()[:_NAME_BYTES_MAX].decode(errors="ignore") or "unnamed"
+
+
+def _utc_texts(times_ns: Sequence[int]) -> list[str]:
+    stamps: IntColumn = np.array(times_ns, dtype=np.int64) // NS_PER_MS
+    texts: list[str] = np.datetime_as_string(stamps.astype("datetime64[ms]"), timezone="UTC").tolist()
+    return texts
+
+
+def _trade_columns(trades: Sequence[Trade]) -> dict[str, Any]:
+    """Return the columns of trades.csv, in their order."""
+
+    def floats(values: Iterable[float | None]) -> Any:
+        # What is unknown is not-a-number here and null, an empty cell, in the file.
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+    durations_ns = np.array([trade.exit_ts_ns - trade.entry_ts_ns for trade in trades], dtype=np.int64)
+    return {
+        "trade_id": [trade.trade_id for trade in trades],
+        "strategy": [trade.strategy for trade in trades],
+        "symbol": [trade.symbol for trade in trades],
+        "side": [trade.side for trade in trades],
+        "entry_time": _utc_texts([trade.entry_ts_ns for trade in trades]),
+        "exit_time": _utc_texts([trade.exit_ts_ns for trade in trades]),
+        "entry_price": floats(trade.entry_price for trade in trades),
+        "exit_price": floats(trade.exit_price for trade in trades),
+        "size": [_plain(trade.size) for trade in trades],
+        "gross_pnl": [_plain(trade.gross_pnl) for trade in trades],
+        "fees": [_plain(trade.fees) for trade in trades],
+        "funding": [_plain(trade.funding) for trade in trades],
+        "pnl": [_plain(trade.pnl) for trade in trades],
+        "pnl_percent": floats(trade.pnl_percent for trade in trades),
+        "mae": [_plain(trade.mae) for trade in trades],
+        "mfe": [_plain(trade.mfe) for trade in trades],
+        "mae_percent": floats(trade.mae_percent for trade in trades),
+        "mfe_percent": floats(trade.mfe_percent for trade in trades),
+        "bars_held": [trade.bars_held for trade in trades],
+        "duration_seconds": durations_ns / NS_PER_SECOND,
+        "exit_reason": [trade.exit_reason for trade in trades],
+        "mae_r": floats(trade.mae_r for trade in trades),
+        "mfe_r": floats(trade.mfe_r for trade in trades),
+        "fills": [trade.fills for trade in trades],
+    }
+
+
+def _plain(amount: Decimal) -> str:
+    """Digits without an exponent; the common case skips the slower formatting."""
+    text = str(amount)
+    return f"{amount:f}" if "E" in text else text

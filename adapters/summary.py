@@ -1,0 +1,106 @@
+"""The summary of a run as it is printed: a figure a line, a symbol a column, gains green and losses red."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from engine.figures.metrics import Metrics
+
+NULL = "–"  # noqa: RUF001 - the dash a reader expects for "nothing to say"
+_HASH_CHARACTERS = 16
+
+Tone: TypeAlias = Literal["green", "red", ""]
+Cell: TypeAlias = tuple[str, Tone]
+
+
+class RunFacts(msgspec.Struct, frozen=True):
+    """What the figures do not say of a run: which one it was, and how far it can be trusted."""
+
+    symbol: str
+    strategy: str
+    timeframe: str
+    fill_model: str
+    ambiguous_bars: int | None
+    run_hash: str
+
+
+def summary_text(runs: Sequence[tuple[RunFacts, Metrics]], *, colour: bool = False, width: int = 100) -> str:
+    """Return the summary of one or several runs, a column each; `colour` adds terminal escapes."""
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - only who prints pays for it
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table.add_column("")
+    for facts, _ in runs:
+        table.add_column(Text(facts.symbol), justify="right", overflow="fold")
+    columns = [_cells(facts, figures) for facts, figures in runs]
+    for label in _cells(*runs[0]) if runs else ():
+        table.add_row(label, *(Text(column[label][0], style=column[label][1]) for column in columns))
+    out = io.StringIO()
+    console = Console(
+        file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False,
+        color_system="standard" if colour else None, legacy_windows=False,
+    )  # fmt: skip
+    console.print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _cells(facts: RunFacts, figures: Metrics) -> dict[str, Cell]:
+    """Label → text and colour, in the order printed."""
+    span, equity, trades, costs = figures.span, figures.equity, figures.trades, figures.costs
+    breakevens = f", {trades.breakevens} even" if trades.breakevens else ""
+    return {
+        "Strategy": (facts.strategy, ""),
+        "Span": (f"{span.start_time[:10]} to {span.end_time[:10]}", ""),
+        "Bars": (f"{span.bars:,} x {facts.timeframe}", ""),
+        "Fills": (facts.fill_model, ""),
+        "Trades": (f"{trades.count:,} ({figures.long.count:,} long, {figures.short.count:,} short)", ""),
+        "Win rate": (_percent(trades.win_rate, signed=False) + breakevens, ""),
+        "Return": (_percent(equity.total_return), _tone(equity.total_return)),
+        "Buy and hold": (_percent(equity.buy_and_hold_return), _tone(equity.buy_and_hold_return)),
+        "Final equity": (_money(equity.final), _tone(equity.net_profit)),
+        "Max drawdown": _drawdown(equity.max_drawdown),
+        "Sharpe": (_number(equity.sharpe), _tone(equity.sharpe)),
+        "Sortino": (_number(equity.sortino), _tone(equity.sortino)),
+        "Profit factor": (_number(trades.profit_factor), _tone(trades.profit_factor, even=1)),
+        "Expectancy": (_money(trades.expectancy, signed=True), _tone(trades.expectancy)),
+        "Time in market": (_percent(figures.exposure.time_in_market, signed=False), ""),
+        "Fees": (_money(costs.fees), ""),
+        "Funding": (_money(costs.funding), ""),
+        "Ambiguous bars": (NULL if facts.ambiguous_bars is None else f"{facts.ambiguous_bars:,}", ""),
+        "Hash": (facts.run_hash[:_HASH_CHARACTERS] or NULL, ""),
+    }
+
+
+def _drawdown(fraction: float | None) -> Cell:
+    """Write a drawdown as traders write it, below zero."""
+    return _percent(-fraction if fraction else fraction), _tone(-fraction if fraction else None)
+
+
+def _percent(fraction: float | None, *, signed: bool = True) -> str:
+    if fraction is None:
+        return NULL
+    return f"{fraction:+,.2%}" if signed and fraction else f"{fraction:,.2%}"
+
+
+def _number(value: float | None) -> str:
+    return NULL if value is None else f"{value:,.2f}"
+
+
+def _money(amount: Decimal | None, *, signed: bool = False) -> str:
+    if amount is None:
+        return NULL
+    return f"{amount:+,.2f}" if signed and amount else f"{amount:,.2f}"
+
+
+def _tone(value: float | Decimal | None, *, even: int = 0) -> Tone:
+    if value is None or value == even:
+        return ""
+    return "green" if value > even else "red"

@@ -1,0 +1,1 @@
+"""From files to settings: `loader` reads, `document` writes, `table` says all fields."""

@@ -1,0 +1,74 @@
+"""From values that are all right to a RunConfig."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config.model import InstrumentOverride, RunConfig, StrategyEntry, StrategyPart
+from config.rules import strategy_id
+from engine.settings import Commission, Execution, Funding, MarginTier, Risk, RunSettings, Sizing, Slippage
+
+_SETTINGS = (
+    "initial_cash",
+    "cash_decimals",
+    "leverage",
+    "margin",
+    "liquidation_fee_bps",
+    "close_at_end",
+    "seed",
+)
+
+
+def build(values: dict[str, Any], source: str) -> RunConfig:
+    """Return the config that the values stand for; `source` where they do not say it themselves."""
+    symbols = values["symbols"] if "symbols" in values else [values["symbol"]]
+    entries = [values["strategy"]] if "strategy" in values else values.get("strategies", [])
+    return RunConfig(
+        symbols=tuple(symbols),
+        timeframe=values["timeframe"],
+        start_ns=values.get("start"),
+        end_ns=values.get("end"),
+        strategies=tuple(_strategy(entry) for entry in entries),
+        indicators=tuple(values.get("indicators", ())),
+        funding=Funding(**values.get("funding", {})),
+        sizing=Sizing(**values.get("sizing", {})),
+        settings=_settings(values),
+        instruments={symbol: _override(given) for symbol, given in values.get("instruments", {}).items()},
+        mode=values.get("mode", "backtest"),
+        source=values.get("source", source),
+    )
+
+
+def _settings(values: dict[str, Any]) -> RunSettings:
+    execution = dict(values.get("execution", {}))
+    if "fill_model" in values:
+        execution["fill_model"] = values["fill_model"]
+    commission = dict(values.get("commission", {}))
+    if "commission_bps" in values:
+        commission["maker_bps"] = commission["taker_bps"] = values["commission_bps"]
+    slippage = dict(values.get("slippage", {}))
+    if "slippage_bps" in values:
+        slippage["bps"] = values["slippage_bps"]
+    return RunSettings(
+        **{name: values[name] for name in _SETTINGS if name in values},
+        execution=Execution(**execution),
+        slippage=Slippage(**slippage),
+        commission=Commission(**commission),
+        risk=Risk(**values.get("risk", {})),
+    )
+
+
+def _strategy(entry: dict[str, Any]) -> StrategyEntry:
+    return StrategyEntry(
+        id=strategy_id(entry),
+        name=entry.get("name", ""),
+        params=entry.get("params", {}),
+        entry=StrategyPart(**entry["entry"]) if "entry" in entry else None,
+        exit=StrategyPart(**entry["exit"]) if "exit" in entry else None,
+        symbols=tuple(entry.get("symbols", ())),
+    )
+
+
+def _override(given: dict[str, Any]) -> InstrumentOverride:
+    tiers = tuple(MarginTier(**tier) for tier in given.get("tiers", ()))
+    return InstrumentOverride(**{**given, "tiers": tiers})

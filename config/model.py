@@ -1,0 +1,67 @@
+"""What a config says once it is read and right."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from engine.settings import Funding, InstrumentKind, MarginTier, RunSettings, Sizing
+
+Mode = Literal["backtest", "paper"]
+
+
+class StrategyPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file `strategies/entry/{name}.py` or `strategies/exit/{name}.py`, and its parameters."""
+
+    name: str
+    params: dict[str, object] = {}
+
+
+class StrategyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One strategy of a run: a file by `name`, or an `entry` with an `exit`.
+
+    `params` are as written, unchecked: the strategy's own schema decides. No `symbols` means all of the
+    run's.
+    """
+
+    id: str
+    name: str = ""
+    params: dict[str, object] = {}
+    entry: StrategyPart | None = None
+    exit: StrategyPart | None = None
+    symbols: tuple[str, ...] = ()
+
+
+class InstrumentOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the config says about a symbol. None (and no tiers) leaves it to the venue or the data."""
+
+    kind: InstrumentKind | None = None
+    tick_size: Decimal | None = None
+    lot_size: Decimal | None = None
+    multiplier: Decimal | None = None
+    minimum_notional: Decimal | None = None
+    maintenance_rate: Decimal | None = None
+    tiers: tuple[MarginTier, ...] = ()
+
+
+class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One run. It has the bars that open at or after `start_ns` and before `end_ns` (UTC); None: no bound.
+
+    `strategies` is empty where the file names none, as where the command line gives the strategy. Paths in
+    `funding` are as written: relative to the home folder. `source` is the file this was first read from.
+    """
+
+    symbols: tuple[str, ...]
+    timeframe: str
+    start_ns: int | None = None
+    end_ns: int | None = None
+    strategies: tuple[StrategyEntry, ...] = ()
+    indicators: tuple[str, ...] = ()
+    funding: Funding = Funding()
+    sizing: Sizing = Sizing()
+    settings: RunSettings = RunSettings()
+    instruments: dict[str, InstrumentOverride] = {}
+    mode: Mode = "backtest"
+    source: str = ""

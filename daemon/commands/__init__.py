@@ -1,0 +1,1 @@
+"""Commands of the `tapewright` command line, one file each."""

@@ -1,0 +1,174 @@
+"""The engine as Python holds it: the compiled core with its state, its room for outputs, its snapshots."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import CapacityError, DataError
+from engine.instruments import Instrument
+from engine.kernels import layout
+from engine.kernels.core import advance as advance_kernel
+from engine.kernels.core import submit as submit_kernel
+from engine.settings import RunSettings
+from engine.state import new_state
+
+NO_REQUESTS = np.zeros(0, dtype=layout.REQUEST)
+_OUTPUTS_EACH = 8
+_SNAPSHOT_MAGIC = "tapewright-core-1"
+_STORED = ("core", *(name for name in layout.TABLES if name not in {"outputs", "samples"}))
+
+
+class Engine:
+    """A deterministic state machine: records in, outputs out, all of it in arrays."""
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        instruments: Sequence[Instrument],
+        strategies: int = 1,
+        *,
+        samples: int = 4096,
+        orders: int = 256,
+    ) -> None:
+        self.settings = settings
+        self.instruments = tuple(instruments)
+        self.state = new_state(settings, instruments, strategies, orders=orders, samples=samples)
+        self._outputs: list[NDArray[np.int64]] = []
+        self._samples: list[NDArray[np.int64]] = []
+
+    @property
+    def hash(self) -> int:
+        """The chain over everything said so far, as an unsigned 64-bit number."""
+        return int(self.state.core["hash"][0]) & (2**64 - 1)
+
+    def advance(
+        self, events: NDArray[Any], start: int, stop: int, requests: NDArray[Any] = NO_REQUESTS
+    ) -> tuple[int, int]:
+        """Consume records [start, stop); returns the next index and the wake (DONE, STEP or UPDATE).
+
+        Makes room as needed. Raises DataError on a record that makes no sense, CapacityError where a price
+        would overflow the integers.
+        """
+        position = start
+        while True:
+            position = advance_kernel(self.state.core, events, position, stop, requests)
+            wake = int(self.state.core["wake"][0])
+            if wake in (layout.WAKE_DONE, layout.WAKE_STEP, layout.WAKE_UPDATE):
+                return position, wake
+            self._relieve(wake, events, position, requests)
+
+    def _relieve(self, wake: int, events: NDArray[Any], position: int, requests: NDArray[Any]) -> None:
+        match wake:
+            case layout.WAKE_OUTPUTS_FULL:
+                self._make_output_room(len(requests))
+            case layout.WAKE_SAMPLES_FULL:
+                self._flush_samples()
+            case layout.WAKE_ORDERS_FULL:
+                self._make_order_room(len(requests))
+            case layout.WAKE_CAPACITY:
+                symbol = self.instruments[int(events["instrument"][position])].symbol
+                raise CapacityError(
+                    f"{symbol}: the price in record {position} times the position does not fit 64-bit integers",
+                    remedy="Lower cash_decimals, or trade smaller sizes.",
+                )
+            case layout.WAKE_BAD_RECORD:
+                raise DataError(
+                    f"record {position} makes no sense: {events[position]}",
+                    remedy="Check the data with: tapewright data check",
+                )
+            case _:
+                raise AssertionError(f"the core stopped itself at record {position}: wake {wake}")
+
+    def _flush_outputs(self) -> None:
+        count = int(self.state.core["output_count"][0])
+        if count:
+            self._outputs.append(self.state.outputs[:count].copy())
+            self.state.core["output_count"][0] = 0
+
+    def _flush_samples(self) -> None:
+        count = int(self.state.core["sample_count"][0])
+        if count:
+            self._samples.append(self.state.samples[:count].copy())
+            self.state.core["sample_count"][0] = 0
+
+    def _make_output_room(self, requests: int) -> None:
+        self._flush_outputs()
+        live = int(self.state.core["live_orders"][0])
+        needed = 2 * _OUTPUTS_EACH * (live + requests + 2 * len(self.state.ledgers)) + 64
+        if needed > len(self.state.outputs):
+            self.state.grow_outputs(needed)
+
+    def _make_order_room(self, requests: int) -> None:
+        needed = 2 * (int(self.state.core["live_orders"][0]) + len(self.state.ledgers)) + min(requests, 4096) + 64
+        self.state.grow_orders(max(needed, 2 * len(self.state.orders)))
+
+    def submit(self, requests: NDArray[Any]) -> int:
+        """Carry out requests now, at the end of the step last consumed; returns the id of the first new order."""
+        core = self.state.core
+        live = int(core["live_orders"][0]) + len(requests) + len(self.state.ledgers)
+        if live >= len(self.state.orders):
+            self.state.grow_orders(2 * live)
+        needed = _OUTPUTS_EACH * (live + len(self.state.ledgers)) + 16
+        if int(core["output_count"][0]) + needed > len(self.state.outputs):
+            self._make_output_room(len(requests))
+        first = int(core["order_count"][0]) + 1
+        submit_kernel(self.state.core, requests)
+        if core["defect"][0]:
+            raise AssertionError("the core refused an order's change of state")
+        return first
+
+    def outputs(self) -> NDArray[np.int64]:
+        """All outputs since the last call, (n, 16); see `engine.kernels.layout` for the views."""
+        self._flush_outputs()
+        parts, self._outputs = self._outputs, []
+        return np.concatenate(parts) if parts else np.zeros((0, layout.OUTPUT_WORDS), dtype=np.int64)
+
+    def samples(self) -> NDArray[np.int64]:
+        """All samples since the last call, (n, 4): ts ns, equity, exposure, margin."""
+        self._flush_samples()
+        parts, self._samples = self._samples, []
+        return np.concatenate(parts) if parts else np.zeros((0, 4), dtype=np.int64)
+
+    def snapshot(self) -> bytes:
+        """Everything the core knows, outputs and samples not yet read included."""
+        self._flush_outputs()
+        self._flush_samples()
+        arrays = {name: getattr(self.state, name) for name in _STORED}
+        arrays["pending_outputs"] = (
+            np.concatenate(self._outputs) if self._outputs else np.zeros((0, layout.OUTPUT_WORDS), dtype=np.int64)
+        )
+        arrays["pending_samples"] = (
+            np.concatenate(self._samples) if self._samples else np.zeros((0, 4), dtype=np.int64)
+        )
+        buffer = io.BytesIO()
+        np.savez(buffer, magic=np.array(_SNAPSHOT_MAGIC), **arrays)
+        return buffer.getvalue()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Become what a snapshot says; raises DataError where it is none, or of another shape of run."""
+        try:
+            with np.load(io.BytesIO(snapshot), allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+        except (ValueError, OSError, EOFError, KeyError) as error:
+            raise DataError(f"not a snapshot: {error}", remedy="Start from the tape instead.") from error
+        if str(arrays.pop("magic", "")) != _SNAPSHOT_MAGIC:
+            raise DataError("a snapshot of another version of the core", remedy="Start from the tape instead.")
+        pending_outputs, pending_samples = arrays.pop("pending_outputs"), arrays.pop("pending_samples")
+        for name in ("core", "instruments", "strategies", "ledgers", "tiers"):
+            own = getattr(self.state, name)
+            if arrays[name].shape != own.shape or arrays[name].dtype != own.dtype:
+                raise DataError(
+                    f"a snapshot of another run: its {name} are {arrays[name].shape}",
+                    remedy="Restore with the settings, instruments and strategies that wrote it.",
+                )
+        for name, array in arrays.items():
+            setattr(self.state, name, np.ascontiguousarray(array))
+        self._outputs = [pending_outputs] if len(pending_outputs) else []
+        self._samples = [pending_samples] if len(pending_samples) else []
+        self.state.bind()
+        self._make_output_room(0)

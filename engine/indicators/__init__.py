@@ -1,0 +1,27 @@
+"""Indicators: what there is, how to ask for one, and how to compute it over whole columns or bar by bar.
+
+    DEFINITIONS       every indicator: inputs, parameters, outputs
+    resolve           arguments of a call to the full tuple of parameters
+    parse_spec        a name such as `ema_50_4h` to an IndicatorSpec, and back with `str`
+    compute           whole columns in, read-only columns out
+    RunningIndicator  the same code over any run of bars at a time, carrying its state
+
+Nothing is compiled until an indicator is used, and then only that one.
+"""
+
+from engine.indicators.computing import RunningIndicator, compute
+from engine.indicators.definitions import DEFINITIONS, IndicatorDefinition, Parameter
+from engine.indicators.naming import IndicatorSpec, definition_of, first_indexes, parse_spec, resolve
+
+__all__ = [
+    "DEFINITIONS",
+    "IndicatorDefinition",
+    "IndicatorSpec",
+    "Parameter",
+    "RunningIndicator",
+    "compute",
+    "definition_of",
+    "first_indexes",
+    "parse_spec",
+    "resolve",
+]

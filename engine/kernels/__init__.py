@@ -1,0 +1,1 @@
+"""Compiled code. Imports numpy and numba only."""

@@ -1,0 +1,89 @@
+"""The one decorator every compiled function carries, and where its machine code is kept.
+
+`_nrt=False` takes reference counting out of the kernels: nothing in them allocates, and small helpers are then as
+fast as one long loop. It is an option internal to numba, so it stands here alone, and `tests/unit/test_compile.py`
+fails when it stops working.
+
+numba compiles a function once for every literal it is called with (`place(slot, 4)`, `place(slot, 5)`, ...). The
+kernels are called with named constants everywhere: that made 267 functions of 95, and a minute of compiling. So
+literals are taken as the integers they are; another internal handle, held by the same test.
+
+numba checks a cached function against its own source file only, not against the functions it calls in other files:
+after a change in one kernel another would run on with the old code inside. So the cache lies in a folder named by
+the digest of all kernels' sources, and a change anywhere compiles anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from numba import types
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Only the tests set this: the whole suite runs once with every table access checked.
+CHECK_BOUNDS = os.environ.get("TAPEWRIGHT_CHECK_BOUNDS", "") == "1"
+_VERSIONS_KEPT = 4
+
+
+def _cache_home() -> Path:
+    """TAPEWRIGHT_CACHE_DIR, or what systemd or the desktop name for caches."""
+    own = os.environ.get("TAPEWRIGHT_CACHE_DIR") or os.environ.get("CACHE_DIRECTORY")
+    if own:
+        return Path(own.split(":")[0]) / "kernels"
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path("~").expanduser() / ".cache")
+    return Path(base) / "tapewright" / "kernels"
+
+
+def _digest() -> str:
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:2]} {CHECK_BOUNDS}".encode())
+    folder = Path(__file__).parent
+    for source in sorted(folder.rglob("*.py")):
+        digest.update(source.relative_to(folder).as_posix().encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _open_cache() -> Path | None:
+    """Make the cache folder of these sources and forget the oldest others; None where nothing may be written."""
+    home = _cache_home()
+    folder = home / _digest()
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            others = [entry for entry in home.iterdir() if entry != folder]
+            others.sort(key=lambda entry: entry.stat().st_mtime)
+            for entry in others[: -(_VERSIONS_KEPT - 1)]:
+                shutil.rmtree(entry, ignore_errors=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+CACHE_FOLDER = _open_cache()
+if CACHE_FOLDER is not None:
+    numba.config.CACHE_DIR = str(CACHE_FOLDER)
+
+
+def is_compiled() -> bool:
+    """Whether the core's machine code lies in the cache, so that a start is quick."""
+    return CACHE_FOLDER is not None and any(CACHE_FOLDER.rglob("core.advance-*.nbc"))
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function to machine code on first use: no GIL, no allocation, cached on disk."""
+    compiled = numba.njit(_nrt=False, nogil=True, cache=CACHE_FOLDER is not None, boundscheck=CHECK_BOUNDS)(function)
+    resolve = compiled.get_call_template
+
+    def without_literals(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        plain = {name: types.unliteral(argument) for name, argument in keywords.items()}
+        return resolve(tuple(types.unliteral(argument) for argument in arguments), plain)
+
+    compiled.get_call_template = without_literals
+    return cast("Function", compiled)

@@ -1,0 +1,175 @@
+"""The memory of the core: record types, state arrays, and the numbers that stand in them.
+
+`docs/engine.md` says what each number means. Everything the core knows lies in these tables, so a
+snapshot is a copy of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+E12 = 10**12
+MICRO = 10**6
+VALUE_LIMIT = 2**60
+UNLIMITED = 2**62
+DAY_NS = 86_400 * 10**9
+ACCOUNT_WIDE = 0xFFFF
+
+# Input kinds and flags
+BAR, BAR_OPEN, FUNDING, END = 1, 2, 3, 4
+LAST, STATIC_RATE = 1, 2
+
+# Requests
+ORDER_REQUEST, CANCEL_REQUEST, TARGET_REQUEST, CANCEL_ALL_REQUEST = 1, 2, 3, 4
+MARKET, LIMIT, STOP, STOP_LIMIT = 1, 2, 3, 4
+GTC, IOC, FOK, GTD = 1, 2, 3, 4
+POST_ONLY, REDUCE_ONLY, SYSTEM = 1, 2, 4
+
+# Order states
+NEW, ACTIVE, PARTIAL, FILLED, CANCELED, EXPIRED, REJECTED = 1, 2, 3, 4, 5, 6, 7
+
+# Reasons
+NONE, REQUESTED, BY_IOC, BY_FOK, BY_POST_ONLY, BY_REDUCE_ONLY, BY_MARGIN = 0, 1, 2, 3, 4, 5, 6
+BY_MAX_LEVERAGE, BY_MAX_POSITIONS, BY_HALT, NO_SHORT, BELOW_MINIMUM, INVALID = 7, 8, 9, 10, 11, 12
+OVER_CAPACITY, NO_PRICE, BY_EXPIRY, BY_END, BY_LIQUIDATION = 13, 14, 15, 16, 17
+
+# Outputs
+ORDER_OUTPUT, FILL_OUTPUT, FUNDING_OUTPUT, TRADE_OUTPUT, RISK_OUTPUT = 1, 2, 3, 4, 5
+MAKER, TAKER = 1, 2
+BY_VENUE_RATE, BY_STATIC_RATE = 1, 2
+MODEL_NONE, MODEL_BPS, MODEL_TICKS, MODEL_ATR, MODEL_SPREAD, MODEL_LIQUIDATION = 0, 1, 2, 3, 4, 9
+RISK_DRAWDOWN, RISK_STRATEGY, RISK_DAILY, RISK_RESUMED, RISK_LIQUIDATION, RISK_BANKRUPT = 1, 2, 3, 4, 5, 6
+HALT_NONE, HALT_DRAWDOWN, HALT_DAILY, HALT_BANKRUPT = 0, 1, 2, 3
+
+# Settings
+AT_OPEN, AT_CLOSE = 0, 1
+PESSIMISTIC, ADAPTIVE, OPEN_HIGH_LOW, OPEN_LOW_HIGH, FIFO = 0, 1, 2, 3, 4
+STOP_WORSE, STOP_AT_TRIGGER, STOP_NEXT_OPEN = 0, 1, 2
+SLIP_BPS, SLIP_TICKS, SLIP_ATR, SLIP_SPREAD = 1, 2, 3, 4
+LINEAR, INVERSE, SPOT = 0, 1, 2
+
+# Why `advance` came back
+WAKE_DONE, WAKE_OUTPUTS_FULL, WAKE_SAMPLES_FULL, WAKE_ORDERS_FULL, WAKE_STEP, WAKE_UPDATE = 0, 1, 2, 3, 4, 5
+WAKE_DEFECT, WAKE_CAPACITY, WAKE_BAD_RECORD = 6, 7, 8
+
+# Heaps an order may be linked into
+BY_PRICE, BY_TIME, BY_CANCEL = 0, 1, 2
+# Roots of one instrument. The first eight share the heap BY_PRICE: an order stands in one of them at most.
+ROOT_BUY_LIMIT, ROOT_SELL_LIMIT, ROOT_BUY_STOP, ROOT_SELL_STOP = 0, 1, 2, 3
+ROOT_ARRIVING, ROOT_WAITING, ROOT_TRIGGERED, ROOT_QUEUE = 4, 5, 6, 7
+ROOT_EXPIRY, ROOT_CANCEL = 8, 9
+ROOTS = 10
+SETS = 8
+NOWHERE = 255
+
+RECORD = np.dtype(
+    [
+        ("ts_exchange_ns", "<i8"), ("ts_receive_ns", "<i8"),
+        ("kind", "u1"), ("flags", "u1"), ("instrument", "<u2"), ("source", "<u2"), ("spare", "<u2"),
+        ("a", "<i8"), ("b", "<i8"), ("c", "<i8"), ("d", "<i8"), ("e", "<i8"),
+    ]
+)  # fmt: skip
+
+REQUEST = np.dtype(
+    [
+        ("kind", "u1"), ("type", "u1"), ("tif", "u1"), ("flags", "u1"), ("strategy", "<u2"), ("instrument", "<u2"),
+        ("step", "<i8"), ("lots", "<i8"), ("limit_ticks", "<i8"), ("stop_ticks", "<i8"),
+        ("expire_ns", "<i8"), ("order_id", "<i8"), ("tag", "<i8"),
+    ]
+)  # fmt: skip
+
+# Everything in the tables is int64: fields of other widths would compile every kernel once for each mix of them.
+ORDER = np.dtype(
+    [
+        (name, "<i8")
+        for name in (
+            "id", "strategy", "instrument", "type", "tif", "flags", "state", "lots", "filled_lots",
+            "limit_ticks", "stop_ticks", "expire_ns", "tag", "next", "previous",
+            "root", "is_triggered", "is_timed", "is_cancel_due", "cancel_bars",
+        )
+    ]
+)  # fmt: skip
+
+TABLES = (
+    "instruments", "strategies", "ledgers", "tiers", "orders", "nodes", "roots", "sets", "table", "outputs", "samples",
+)  # fmt: skip
+COUNTS = (
+    "instrument_count", "strategy_count", "ledger_count", "tier_count", "order_capacity", "table_size",
+    "output_capacity", "sample_capacity",
+)  # fmt: skip
+FIGURES = (
+    "hash", "seq", "step", "ts_ns", "wake", "defect", "next_request",
+    "cash", "floating", "exposure", "margin", "realised", "fees", "funding",
+    "equity_last", "equity_peak", "day", "day_start_equity", "halt", "open_ledgers",
+    "order_count", "trade_count", "fill_count", "cancel_count", "ambiguous_bars",
+    "live_orders", "free_slot", "slots_used", "output_count", "sample_count",
+)  # fmt: skip
+SETTINGS = (
+    "initial_cash", "fill_model", "priority", "limit_touch", "stop_fill", "latency_bars",
+    "max_volume_share_e12", "leverage_e12", "is_isolated",
+    "slippage", "slippage_e12", "slippage_ticks", "atr_length", "spread_e12", "spread_ticks",
+    "fee_per_order", "fee_per_fill", "liquidation_fee_e12",
+    "max_drawdown_e12", "strategy_max_drawdown_e12", "daily_loss_e12", "max_leverage_e12",
+    "max_open_positions", "is_flatten_on_trip", "is_close_at_end", "wake_each_step", "wake_on_update",
+)  # fmt: skip
+# The one record that every kernel is handed: the account's figures, the settings, and where the tables lie.
+CORE = np.dtype([*((name, "<i8") for name in (*FIGURES, *SETTINGS, *COUNTS, *TABLES)), ("atr_factor", "<f8")])
+
+INSTRUMENT = np.dtype(
+    [
+        (name, "<i8")
+        for name in (
+            "kind", "factor", "minimum_notional", "tier_start", "tier_count", "maker_e12", "taker_e12",
+            "bars", "is_open_done", "volume_left", "mark", "close", "most_ticks", "safe_ticks",
+            "net_lots", "net_cost", "isolated_margin", "open_ledgers",
+            "floating", "notional", "margin", "funding_ts_ns", "atr_bars",
+        )
+    ]
+    + [("atr", "<f8"), ("atr_sum", "<f8")]
+)  # fmt: skip
+
+STRATEGY = np.dtype([("is_halted", "<i8"), ("equity_peak", "<i8")])
+
+LEDGER = np.dtype(
+    [
+        (name, "<i8")
+        for name in (
+            "lots", "cost", "realised", "fees", "funding", "first_order", "last_order",
+            "trade_id", "trade_ts_ns", "trade_bars", "trade_lots", "trade_lots_most", "trade_entry_value",
+            "trade_exit_value", "trade_gross", "trade_fees", "trade_funding", "trade_mae", "trade_mfe",
+        )
+    ]
+)  # fmt: skip
+
+NODE = np.dtype([("key", "<i8"), ("child", "<i8"), ("next", "<i8"), ("previous", "<i8")])
+PLACE = np.dtype([("slot", "<i8")])
+OUTPUT = np.dtype([(f"w{index}", "<i8") for index in range(16)])
+SAMPLE = np.dtype([("ts_ns", "<i8"), ("equity", "<i8"), ("exposure", "<i8"), ("margin", "<i8")])
+TIER = np.dtype([("floor", "<i8"), ("rate_e12", "<i8"), ("amount", "<i8")])
+
+# Outputs as a reader sees them: views of the 16 words.
+_HEAD = [
+    ("seq", "<i8"), ("ts_ns", "<i8"), ("kind", "u1"), ("state", "u1"), ("reason", "u1"), ("detail", "u1"),
+    ("strategy", "<u2"), ("instrument", "<u2"),
+]  # fmt: skip
+
+
+def _view(*names: str) -> np.dtype[np.void]:
+    spare = [f"spare_{index}" for index in range(13 - len(names))]
+    return np.dtype([*_HEAD, *((name, "<i8") for name in (*names, *spare))])
+
+
+OUTPUT_WORDS = 16
+ORDER_VIEW = _view(
+    "order_id", "lots", "remaining_lots", "limit_ticks", "stop_ticks", "type", "tif", "flags", "expire_ns", "tag"
+)
+FILL_VIEW = _view(
+    "order_id", "lots", "price_ticks", "base_ticks", "fee", "pnl", "value", "ledger_lots", "ledger_cost", "cash",
+    "trade_id", "remaining_lots", "tag",
+)  # fmt: skip
+FUNDING_VIEW = _view("rate_e12", "mark_micro", "lots", "payment", "cash", "trade_id")
+TRADE_VIEW = _view(
+    "order_id", "trade_id", "lots_most", "lots_entered", "entry_ts_ns", "entry_value", "exit_value", "gross",
+    "fees", "funding", "mae", "mfe", "bars_held",
+)  # fmt: skip
+RISK_VIEW = _view("value", "limit", "equity", "reference")

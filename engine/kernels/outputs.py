@@ -1,0 +1,52 @@
+"""What the core says: one row of 16 words a fact, each folded into the chain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engine.kernels.compile import kernel
+from engine.kernels.hashing import FOLD, extend
+from engine.kernels.layout import ACCOUNT_WIDE, RISK_LIQUIDATION, RISK_OUTPUT
+from engine.kernels.tables import output_at
+
+
+@kernel
+def header(kind: int, order_state: int, reason: int, detail: int, strategy: int, instrument: int) -> int:
+    """The third word of an output."""
+    return (
+        np.int64(kind)
+        | (np.int64(order_state) << 8)
+        | (np.int64(reason) << 16)
+        | (np.int64(detail) << 24)
+        | (np.int64(strategy) << 32)
+        | (np.int64(instrument) << 48)
+    )
+
+
+@kernel
+def emit(core: Any, head: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int, i: int, j: int, k: int,
+         m: int, n: int) -> None:  # fmt: skip
+    """Write the next row and fold it into the chain.
+
+    Room is guaranteed by `advance`, which asks for it before each record.
+    """
+    row = output_at(core, core.output_count)
+    row.w0, row.w1, row.w2 = core.seq, core.ts_ns, head
+    row.w3, row.w4, row.w5, row.w6, row.w7, row.w8, row.w9 = a, b, c, d, e, f, g
+    row.w10, row.w11, row.w12, row.w13, row.w14, row.w15 = h, i, j, k, m, n
+    folded = core.seq * FOLD[0] + core.ts_ns * FOLD[1] + head * FOLD[2] + a * FOLD[3]
+    folded += b * FOLD[4] + c * FOLD[5] + d * FOLD[6] + e * FOLD[7] + f * FOLD[8] + g * FOLD[9]
+    folded += h * FOLD[10] + i * FOLD[11] + j * FOLD[12] + k * FOLD[13] + m * FOLD[14] + n * FOLD[15]
+    core.hash = extend(core.hash, folded)
+    core.output_count += 1
+
+
+@kernel
+def emit_risk(core: Any, event: int, strategy: int, instrument: int, value: int, limit: int, equity: int,
+              reference: int) -> None:  # fmt: skip
+    """Say that a guard or a liquidation acted."""
+    owner = ACCOUNT_WIDE if strategy < 0 else strategy
+    head = header(RISK_OUTPUT, 0, event, 0, owner, instrument if event == RISK_LIQUIDATION else 0)
+    emit(core, head, value, limit, equity, reference, 0, 0, 0, 0, 0, 0, 0, 0, 0)

@@ -1,0 +1,150 @@
+"""What strategies ask for: orders, cancels, targets; checked at once, sent on their way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engine.kernels.arrivals import arrive, is_halted, only_reduces
+from engine.kernels.compile import kernel
+from engine.kernels.heaps import heap_push
+from engine.kernels.layout import (
+    AT_CLOSE,
+    BELOW_MINIMUM,
+    BY_CANCEL,
+    BY_HALT,
+    CANCEL_ALL_REQUEST,
+    CANCEL_REQUEST,
+    CANCELED,
+    GTC,
+    GTD,
+    INVALID,
+    LIMIT,
+    MARKET,
+    NEW,
+    NO_PRICE,
+    NO_SHORT,
+    NONE,
+    ORDER_REQUEST,
+    OVER_CAPACITY,
+    POST_ONLY,
+    REDUCE_ONLY,
+    REJECTED,
+    REQUESTED,
+    ROOT_ARRIVING,
+    ROOT_CANCEL,
+    SPOT,
+    STOP,
+    STOP_LIMIT,
+    SYSTEM,
+    TARGET_REQUEST,
+)
+from engine.kernels.orders import change_order, find_order, open_order, place, start_expiry
+from engine.kernels.tables import instrument_at, ledger_of, order_at, root_at
+from engine.kernels.values import most_lots, value_of
+
+
+@kernel
+def _is_well_formed(core: Any, slot: int) -> bool:
+    order = order_at(core, slot)
+    needs_limit = order.type == LIMIT or order.type == STOP_LIMIT
+    needs_stop = order.type == STOP or order.type == STOP_LIMIT
+    if order.lots == 0 or order.type < MARKET or order.type > STOP_LIMIT or order.tif < GTC or order.tif > GTD:
+        return False
+    if needs_limit != (order.limit_ticks > 0) or needs_stop != (order.stop_ticks > 0):
+        return False
+    if (not needs_limit and order.limit_ticks != 0) or (not needs_stop and order.stop_ticks != 0):
+        return False
+    if order.flags & POST_ONLY != 0 and (order.type != LIMIT or (order.tif != GTC and order.tif != GTD)):
+        return False
+    if order.tif == GTD:
+        return order.expire_ns > core.ts_ns
+    return order.expire_ns == 0
+
+
+@kernel
+def _refusal(core: Any, slot: int) -> int:
+    order = order_at(core, slot)
+    index = order.instrument
+    instrument = instrument_at(core, index)
+    if not _is_well_formed(core, slot):
+        return INVALID
+    if instrument.mark == 0:
+        return NO_PRICE
+    if is_halted(core, order.strategy, index, order.lots, order.flags):
+        return BY_HALT
+    reference = instrument.mark
+    if order.limit_ticks > 0:
+        reference = order.limit_ticks
+    elif order.stop_ticks > 0:
+        reference = order.stop_ticks
+    if abs(order.lots) > most_lots(instrument, reference):
+        return OVER_CAPACITY
+    reduces = only_reduces(core, order.strategy, index, order.lots)
+    if not reduces and abs(value_of(instrument, order.lots, reference)) < instrument.minimum_notional:
+        return BELOW_MINIMUM
+    held = ledger_of(core, order.strategy, index).lots
+    if instrument.kind == SPOT and order.lots < 0 and -order.lots > held:
+        return NO_SHORT
+    return NONE
+
+
+@kernel
+def send_order(core: Any, strategy: int, index: int, order_type: int, tif: int, flags: int, lots: int,
+               limit_ticks: int, stop_ticks: int, expire_ns: int, tag: int) -> None:  # fmt: skip
+    """Number a new order, check it, and let it arrive when it is due."""
+    slot = open_order(core, strategy, index, order_type, tif, flags, lots, limit_ticks, stop_ticks, expire_ns, tag)
+    change_order(core, slot, NEW, NONE)
+    refusal = _refusal(core, slot)
+    if refusal != NONE:
+        change_order(core, slot, REJECTED, refusal)
+        return
+    start_expiry(core, slot)
+    instrument = instrument_at(core, index)
+    latency = 0 if flags & SYSTEM != 0 else core.latency_bars
+    if core.fill_model == AT_CLOSE:
+        if latency == 0:
+            arrive(core, slot, instrument.mark, False)
+        else:
+            place(core, slot, ROOT_ARRIVING, instrument.bars + latency)
+    else:
+        place(core, slot, ROOT_ARRIVING, instrument.bars + 1 + latency)
+
+
+@kernel
+def _cancel(core: Any, slot: int) -> None:
+    latency = core.latency_bars
+    order = order_at(core, slot)
+    if latency == 0:
+        change_order(core, slot, CANCELED, REQUESTED)
+    elif order.is_cancel_due == 0:
+        core.cancel_count += 1
+        order.is_cancel_due = 1
+        order.cancel_bars = instrument_at(core, order.instrument).bars + latency
+        root = root_at(core, order.instrument, ROOT_CANCEL).slot
+        root_at(core, order.instrument, ROOT_CANCEL).slot = heap_push(core, BY_CANCEL, root, slot, core.cancel_count)
+
+
+@kernel
+def apply_request(core: Any, request: Any) -> None:
+    """Carry out one request."""
+    strategy, index = np.int64(request.strategy), np.int64(request.instrument)
+    flags = np.int64(request.flags) & (POST_ONLY | REDUCE_ONLY)  # nobody but the core sends SYSTEM orders
+    if request.kind == ORDER_REQUEST:
+        send_order(core, strategy, index, np.int64(request.type), np.int64(request.tif), flags, request.lots,
+                   request.limit_ticks, request.stop_ticks, request.expire_ns, request.tag)  # fmt: skip
+    elif request.kind == CANCEL_REQUEST:
+        slot = find_order(core, request.order_id)
+        if slot >= 0:
+            _cancel(core, slot)
+    elif request.kind == TARGET_REQUEST:
+        lots = request.lots - ledger_of(core, strategy, index).lots
+        if lots != 0:
+            send_order(core, strategy, index, MARKET, GTC, flags, lots, 0, 0, 0, request.tag)
+    elif request.kind == CANCEL_ALL_REQUEST:
+        slot = ledger_of(core, strategy, index).first_order
+        while slot >= 0:
+            following = order_at(core, slot).next
+            _cancel(core, slot)
+            slot = following

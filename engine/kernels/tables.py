@@ -1,0 +1,137 @@
+"""How compiled code reaches the state: one record `core` that holds figures, settings, and where the tables lie.
+
+Passing the tables themselves as arrays makes every call carry some hundred words: measured, a year of minutes
+took 250 ms and two minutes to compile, against 10 ms and some seconds with one pointer. So `core` is the only
+argument, and a row is a record at an address. `engine/state.py` owns the arrays and writes their addresses;
+with TAPEWRIGHT_CHECK_BOUNDS=1 every access is checked against the table's count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+from numba.np import numpy_support
+
+from engine.kernels import layout
+from engine.kernels.compile import CHECK_BOUNDS, kernel
+
+
+def _row_at(dtype: np.dtype[Any]) -> Callable[[int, int], Any]:
+    """An intrinsic that turns an address and an index into a record of `dtype`."""
+    record = numpy_support.from_dtype(dtype)
+    size = dtype.itemsize
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def row_at(_typing: Any, _address: Any, _index: Any) -> Any:
+        def code(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            address, index = arguments
+            offset = builder.mul(index, context.get_constant(types.int64, size))
+            return builder.inttoptr(builder.add(address, offset), context.get_value_type(record))
+
+        return record(types.int64, types.int64), code
+
+    return row_at  # type: ignore[no-any-return]
+
+
+_instrument = _row_at(layout.INSTRUMENT)
+_strategy = _row_at(layout.STRATEGY)
+_ledger = _row_at(layout.LEDGER)
+_tier = _row_at(layout.TIER)
+_order = _row_at(layout.ORDER)
+_node = _row_at(layout.NODE)
+_place = _row_at(layout.PLACE)
+_output = _row_at(layout.OUTPUT)
+_sample = _row_at(layout.SAMPLE)
+
+
+@kernel
+def _check(index: int, count: int) -> None:
+    if CHECK_BOUNDS and (index < 0 or index >= count):
+        raise IndexError("a table of the core was read out of bounds")
+
+
+@kernel
+def instrument_at(core: Any, index: int) -> Any:
+    """One INSTRUMENT."""
+    _check(index, core.instrument_count)
+    return _instrument(core.instruments, index)
+
+
+@kernel
+def strategy_at(core: Any, index: int) -> Any:
+    """One STRATEGY."""
+    _check(index, core.strategy_count)
+    return _strategy(core.strategies, index)
+
+
+@kernel
+def ledger_at(core: Any, index: int) -> Any:
+    """One LEDGER by its index, strategy · N + instrument."""
+    _check(index, core.ledger_count)
+    return _ledger(core.ledgers, index)
+
+
+@kernel
+def ledger_of(core: Any, strategy: int, instrument: int) -> Any:
+    """The LEDGER of a strategy on an instrument."""
+    return ledger_at(core, strategy * core.instrument_count + instrument)
+
+
+@kernel
+def tier_at(core: Any, index: int) -> Any:
+    """One TIER."""
+    _check(index, core.tier_count)
+    return _tier(core.tiers, index)
+
+
+@kernel
+def order_at(core: Any, slot: int) -> Any:
+    """One ORDER by its slot."""
+    _check(slot, core.order_capacity)
+    return _order(core.orders, slot)
+
+
+@kernel
+def node_at(core: Any, heap: int, slot: int) -> Any:
+    """The NODE by which an order's slot stands in one of three heaps."""
+    _check(slot, core.order_capacity)
+    return _node(core.nodes, slot * 3 + heap)
+
+
+@kernel
+def root_at(core: Any, instrument: int, root: int) -> Any:
+    """The PLACE that holds one root of an instrument's heaps."""
+    _check(instrument, core.instrument_count)
+    return _place(core.roots, instrument * layout.ROOTS + root)
+
+
+@kernel
+def set_at(core: Any, strategy: int, member: int) -> Any:
+    """The PLACE that holds one of a strategy's eight heaps used inside a bar."""
+    _check(strategy, core.strategy_count)
+    return _place(core.sets, strategy * layout.SETS + member)
+
+
+@kernel
+def table_at(core: Any, place: int) -> Any:
+    """One PLACE of the table from order id to slot."""
+    _check(place, core.table_size)
+    return _place(core.table, place)
+
+
+@kernel
+def output_at(core: Any, row: int) -> Any:
+    """One OUTPUT."""
+    _check(row, core.output_capacity)
+    return _output(core.outputs, row)
+
+
+@kernel
+def sample_at(core: Any, row: int) -> Any:
+    """One SAMPLE."""
+    _check(row, core.sample_capacity)
+    return _sample(core.samples, row)

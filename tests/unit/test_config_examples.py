@@ -1,0 +1,192 @@
+"""Configs that are right: the user's examples as printed, the shipped files, one config in three formats."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+import config
+from config.loader import load, parse
+from config.model import RunConfig, StrategyEntry, StrategyPart
+from config.table import ROOT
+from engine.settings import Commission, Funding, MarginTier, RunSettings, Sizing, Slippage
+
+DEFAULTS = Path(config.__file__).parent / "defaults"
+
+RUN_CONFIG_JSON = """{
+  "symbol": "BTCUSDT",
+  "timeframe": "15m",
+  "start": 1700000000000,
+  "end": 1701000000000,
+  "initial_cash": 10000,
+  "leverage": 1,
+  "fill_model": "close_to_open",
+  "commission_bps": 4,
+  "slippage_bps": 2,
+  "funding": {"enabled": true, "rate": 0.0},
+  "sizing": {"type": "percent_equity", "value": 0.1}
+}
+"""
+CONFIG_YAML = """symbols: ["BTCUSDT", "ETHUSDT"]      # Assets to test
+timeframe: "1m"                      # Engine timeframe
+strategy:
+  entry:
+    name: "ema_cross"               # File: strategies/entry/ema_cross.py
+    params: {fast: 20, slow: 50}    # Strategy parameters
+  exit:
+    name: "fixed_tp_sl"             # File: strategies/exit/fixed_tp_sl.py
+    params: {tp: 0.05, sl: 0.02}    # TP 5%, SL 2%
+indicators:                         # List of required indicators
+  - sma_20_1m
+  - rsi_14_1m
+  - ema_50_4h
+"""
+
+
+def test_the_json_example_with_the_strategy_of_the_command_line() -> None:
+    run = parse(RUN_CONFIG_JSON, "json", source="run.json", strategy="ema_cross")
+    assert run == RunConfig(
+        symbols=("BTCUSDT",),
+        timeframe="15m",
+        start_ns=1_700_000_000_000_000_000,
+        end_ns=1_701_000_000_000_000_000,
+        strategies=(StrategyEntry(id="ema_cross", name="ema_cross"),),
+        funding=Funding(enabled=True),
+        sizing=Sizing(value=Decimal("0.1")),
+        settings=RunSettings(
+            commission=Commission(maker_bps=Decimal(4), taker_bps=Decimal(4)),
+            slippage=Slippage(bps=Decimal(2)),
+        ),
+        source="run.json",
+    )
+
+
+def test_the_yaml_example() -> None:
+    run = parse(CONFIG_YAML, "yaml", source="config.yaml")
+    assert run == RunConfig(
+        symbols=("BTCUSDT", "ETHUSDT"),
+        timeframe="1m",
+        strategies=(
+            StrategyEntry(
+                id="ema_cross_fixed_tp_sl",
+                entry=StrategyPart("ema_cross", {"fast": 20, "slow": 50}),
+                exit=StrategyPart("fixed_tp_sl", {"tp": 0.05, "sl": 0.02}),
+            ),
+        ),
+        indicators=("sma_20_1m", "rsi_14_1m", "ema_50_4h"),
+        source="config.yaml",
+    )
+
+
+def test_what_is_left_out_is_as_the_engine_says() -> None:
+    run = parse("symbol: BTCUSDT\ntimeframe: 1m\nfunding:\nrisk: {max_drawdown: null}\n", "yaml", source="a")
+    assert run == RunConfig(symbols=("BTCUSDT",), timeframe="1m", source="a")
+
+
+def test_the_shipped_example_shows_every_field_at_its_default() -> None:
+    run = load(DEFAULTS / "backtest.yaml")
+    plain = RunConfig(
+        symbols=("BTCUSDT",),
+        timeframe="1m",
+        strategies=(StrategyEntry("ema_cross", "ema_cross", {"fast": 12, "slow": 26}),),
+        source=run.source,
+    )
+    assert run == plain
+    text = (DEFAULTS / "backtest.yaml").read_text()
+    shown = set(re.findall(r"^(?:# )?([a-z_]+):", text, flags=re.MULTILINE))
+    assert {field.name for field in ROOT.fields} - shown == {"$schema", "source", "symbol"}
+
+
+def test_every_shipped_file_is_right() -> None:
+    runs = {path.name: load(path) for path in sorted(DEFAULTS.glob("*.yaml"))}
+    assert [entry.id for entry in runs["portfolio.yaml"].strategies] == [
+        "ema_slow",
+        "ema_fast_eth",
+        "ema_cross_fixed_tp_sl",
+    ]
+
+
+IN_YAML = """
+symbols: [BTCUSDT]
+timeframe: 15m
+start: 2024-01-01
+end: 2024-02-01 12:30:00.5+01:00
+strategies:
+  - ema_cross
+  - {id: two, name: ema_cross, params: {fast: 3, size: 1.0, on: true, side: long}}
+indicators: [sma_20_1m]
+initial_cash: 12_345.10
+commission: {maker_bps: 0.1, per_fill: 0.05}
+slippage: {model: atr, atr_factor: 5e-2}
+risk: {max_drawdown: 0.25, max_open_positions: 2}
+instruments:
+  BTCUSDT:
+    tick_size: 0.10
+    tiers:
+      - {notional_floor: 0, maintenance_rate: 0.004}
+      - {notional_floor: 50000, maintenance_rate: 0.005, maintenance_amount: 50}
+"""
+IN_JSON = """
+{"symbols": ["BTCUSDT"], "timeframe": "15m", "start": 1704067200000, "end": "2024-02-01T11:30:00.500Z",
+ "strategies": ["ema_cross",
+   {"id": "two", "name": "ema_cross", "params": {"fast": 3, "size": 1.0, "on": true, "side": "long"}}],
+ "indicators": ["sma_20_1m"], "initial_cash": "12345.1", "commission": {"maker_bps": 0.1, "per_fill": 0.05},
+ "slippage": {"model": "atr", "atr_factor": 0.05}, "risk": {"max_drawdown": 0.25, "max_open_positions": 2},
+ "instruments": {"BTCUSDT": {"tick_size": 0.1, "tiers": [{"notional_floor": 0, "maintenance_rate": 0.004},
+   {"notional_floor": 5e4, "maintenance_rate": 0.005, "maintenance_amount": 50}]}}}
+"""
+IN_TOML = """
+symbols = ["BTCUSDT"]
+timeframe = "15m"
+start = 2024-01-01
+end = 2024-02-01T12:30:00.5+01:00
+indicators = ["sma_20_1m"]
+initial_cash = 12_345.10
+commission = {maker_bps = 0.1, per_fill = 0.05}
+[slippage]
+model = "atr"
+atr_factor = 5e-2
+[risk]
+max_drawdown = 0.25
+max_open_positions = 2
+[[strategies]]
+name = "ema_cross"
+[[strategies]]
+id = "two"
+name = "ema_cross"
+params = {fast = 3, size = 1.0, on = true, side = "long"}
+[instruments.BTCUSDT]
+tick_size = 0.10
+[[instruments.BTCUSDT.tiers]]
+notional_floor = 0
+maintenance_rate = 0.004
+[[instruments.BTCUSDT.tiers]]
+notional_floor = 50000
+maintenance_rate = 0.005
+maintenance_amount = 50
+"""
+
+
+def test_one_config_in_three_formats() -> None:
+    run = parse(IN_YAML, "yaml", source="run")
+    assert run == parse(IN_JSON, "json", source="run")
+    assert run == parse(IN_TOML, "toml", source="run")
+    assert run.end_ns == 1_706_787_000_500_000_000
+    assert run.settings.initial_cash == Decimal("12345.1")
+    assert run.strategies[1].params == {"fast": 3, "size": 1.0, "on": True, "side": "long"}
+    assert isinstance(run.strategies[1].params["fast"], int)
+    assert isinstance(run.strategies[1].params["size"], float)
+    assert run.instruments["BTCUSDT"].tiers[1] == MarginTier(Decimal(50_000), Decimal("0.005"), Decimal(50))
+
+
+@pytest.mark.parametrize("text", ["0.1", "1234567890.12345678", "1e-8", "0.30000000000000004", "5.", "+1_0"])
+def test_numbers_stay_as_written(text: str) -> None:
+    run = parse(
+        f"symbol: A\ntimeframe: 1m\ncash_decimals: 2\ninstruments: {{A: {{tick_size: {text}}}}}",
+        "yaml",
+        source="a",
+    )
+    assert run.instruments["A"].tick_size == Decimal(text)
