@@ -48,6 +48,7 @@ from engine.kernels.opening import open_phase
 from engine.kernels.orders import cancel_ledger, change_order, open_order, retire, step_state
 from engine.kernels.outputs import emit, header
 from engine.kernels.portfolio import book_fill, fee_of
+from engine.kernels.quiet import run_quiet
 from engine.kernels.requests import apply_request
 from engine.kernels.tables import instrument_at, ledger_at, ledger_of, order_at
 
@@ -135,6 +136,12 @@ def _requests_due(core: Any, requests: Any) -> int:
 
 
 @kernel
+def _next_request_step(core: Any, requests: Any) -> int:
+    """The step at whose end the next pending request acts."""
+    return requests[core.next_request].step if core.next_request < requests.shape[0] else np.int64(2**62)
+
+
+@kernel
 def _lacks_room(core: Any, requests: Any, is_last: bool) -> int:
     """What must grow or be drained before the next record: a wake reason, or WAKE_DONE where all fits."""
     ledgers = core.ledger_count
@@ -175,7 +182,11 @@ def advance(state: Any, events: Any, start: int, stop: int, requests: Any) -> in
     """
     core = state[0]
     core.wake = WAKE_DONE
-    for position in range(start, stop):
+    position = start
+    while position < stop:
+        position = run_quiet(core, events, position, stop, _next_request_step(core, requests))
+        if position == stop:
+            break
         record = events[position]
         is_last = record.flags & LAST != 0
         lack = _lacks_room(core, requests, is_last)
@@ -206,6 +217,7 @@ def advance(state: Any, events: Any, start: int, stop: int, requests: Any) -> in
             core.wake = WAKE_DEFECT
         if core.wake != WAKE_DONE:
             return position + 1
+        position += 1
     return stop
 
 

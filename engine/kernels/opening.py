@@ -35,6 +35,14 @@ from engine.kernels.values import mark_instrument
 
 
 @kernel
+def volume_share(core: Any, volume: int) -> int:
+    """How many lots of a bar's volume orders may take; volume < 0 is unknown, and then unlimited."""
+    if core.max_volume_share_e12 > 0 and volume >= 0:
+        return muldiv_floor(volume, core.max_volume_share_e12, E12)
+    return UNLIMITED
+
+
+@kernel
 def level_of(core: Any, slot: int, root: int) -> int:
     """The price at which a resting order meets the market (buy limits and sell stops are keyed by its negative)."""
     key = node_at(core, BY_PRICE, slot).key
@@ -117,9 +125,7 @@ def open_phase(core: Any, index: int, ts_ns: int, opened: int, volume: int) -> N
     instrument.is_open_done = 1
     before = instrument.mark
     mark_instrument(core, index, opened)
-    instrument.volume_left = UNLIMITED
-    if core.max_volume_share_e12 > 0 and volume >= 0:
-        instrument.volume_left = muldiv_floor(volume, core.max_volume_share_e12, E12)
+    instrument.volume_left = volume_share(core, volume)
     if core.live_orders > 0:
         cancels_due(core, index)
     liquidate_at_open(core, index, before)

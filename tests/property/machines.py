@@ -130,8 +130,8 @@ class Core:
 
     # Methods do what the engine's of the same names do.
     def advance(self, events: Any, start: int, stop: int, requests: Any) -> None:  # noqa: D102
-        position, _ = self.engine.advance(events, start, stop, requests)
-        assert position == stop
+        while start < stop:
+            start, _ = self.engine.advance(events, start, stop, requests)
 
     def submit(self, requests: Any) -> int:  # noqa: D102
         return self.engine.submit(requests)

@@ -55,7 +55,19 @@ def run_of(seed: int, bars: int, requests: int) -> Run:
         for _ in range(requests)
     ]
     wishes.sort(key=lambda request: request.step)
-    return Run(_settings(random), symbols, strategies, records, wishes)
+    run = Run(_settings(random), symbols, strategies, records, wishes)
+    return _enlarged(random, run) if random.random() < 0.1 else run
+
+
+def _enlarged(random: Random, run: Run) -> Run:
+    """The same with so much money and such sizes that 64 bits barely hold them."""
+    times = 10 ** random.randint(6, 11)
+    cash = min(run.settings.initial_cash * times, Decimal(2**59))
+    requests = [
+        replace(request, lots=request.lots * times) if abs(request.lots) <= 50 else request for request in run.requests
+    ]
+    settings = msgspec.structs.replace(run.settings, initial_cash=cash)
+    return replace(run, settings=settings, requests=requests)
 
 
 # ── Settings ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -160,6 +172,10 @@ def _records(random: Random, count: int, bars: int) -> list[Record]:
                 records += made
             start += period
     records.sort(key=lambda record: record.ts_receive_ns)
+    if records and random.random() < 0.05:
+        middle = random.randrange(len(records))
+        ts = records[middle].ts_receive_ns
+        records.insert(middle + 1, Record(ts, ts, twin.END))
     if records and random.random() < 0.7:
         records.append(Record(records[-1].ts_receive_ns, records[-1].ts_receive_ns, twin.END))
     for index, record in enumerate(records):
