@@ -61,7 +61,7 @@ def run_of(seed: int, bars: int, requests: int) -> Run:
 
 def _enlarged(random: Random, run: Run) -> Run:
     """The same with so much money and such sizes that 64 bits barely hold them."""
-    times = 10 ** random.randint(6, 11)
+    times = 10 ** random.randint(6, 15)
     cash = min(run.settings.initial_cash * times, Decimal(2**59))
     requests = [
         replace(request, lots=request.lots * times) if abs(request.lots) <= 50 else request for request in run.requests
@@ -130,6 +130,7 @@ TIERS = (
     (),
     ((0, "0.01"), (1_000, "0.05")),
     ((0, "0"), (500, "0.1"), (2_000, "0.35")),
+    ((500, "0.1"),),
 )
 
 
@@ -206,6 +207,8 @@ def _bar_records(
         if random.random() < 0.5:
             # The same funding twice counts once.
             records += [_funding(random, k, start + period // 2, open_)] * random.choice([1, 2])
+        if random.random() < 0.05:
+            return records, open_  # a bar that opened and was never closed
     records.append(Record(start, start + period, twin.BAR, 0, k, open_, high, low, close, volume))
     return records, close
 

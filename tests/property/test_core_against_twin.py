@@ -173,7 +173,7 @@ def test_submitted_between_any_records(run: Run) -> None:
 
 
 def test_the_runs_reach_everything() -> None:
-    """Every output, state, reason, event and model occurs in such runs, so the tests above are not hollow."""
+    """Every output, state and reason, event and model occurs in such runs: the tests above are not hollow."""
     seen: Counter[str] = Counter()
     for seed in range(400):
         run = run_of(seed, bars=24, requests=60)
@@ -181,32 +181,34 @@ def test_the_runs_reach_everything() -> None:
         machine.advance(run.records, run.requests)
         for words in machine.outputs:
             kind, state, reason, detail = (words[2] >> shift & 0xFF for shift in (0, 8, 16, 24))
-            seen[f"kind {kind}"] += 1
             if kind == twin.OUT_ORDER:
-                seen[f"state {state}"] += 1
-                seen[f"reason {reason}"] += 1
+                seen[f"state {state} for {reason}"] += 1
             elif kind == twin.OUT_FILL:
                 seen[f"state {state}"] += 1
-                seen[f"model {detail}"] += 1
-                seen[f"liquidity {reason}"] += 1
+                seen[f"model {detail} liquidity {reason}"] += 1
             elif kind == twin.OUT_FUNDING:
                 seen[f"rate from {reason}"] += 1
             elif kind == twin.OUT_TRADE:
                 seen[f"trade closed by {reason}"] += 1
             else:
                 seen[f"risk {reason}"] += 1
+                if reason == twin.LIQUIDATION:
+                    place = "open" if words[1] == run.records[words[0] - 1].ts_exchange_ns else "inside"
+                    seen[f"{run.settings.margin} liquidation {place}"] += 1
         seen[f"ambiguous {run.settings.execution.same_bar_priority}"] += machine.ambiguous_bars
         for order in machine.orders:
             seen[f"type {order.type} tif {order.tif} filled"] += order.filled_lots > 0
     expected = (
-        [f"kind {kind}" for kind in range(1, 6)]
-        + [f"state {state}" for state in range(1, 8)]
-        + [f"reason {reason}" for reason in range(18)]
-        + [f"model {model}" for model in (0, 1, 2, 3, 4, 9)]
+        ["state 1 for 0", "state 2 for 0", "state 3", "state 4", "state 6 for 15"]
+        + [f"state 5 for {reason}" for reason in (1, 2, 3, 5, 6, 7, 8, 9, 10, 13, 16, 17)]
+        + [f"state 7 for {reason}" for reason in (4, 6, 9, 10, 11, 12, 13, 14)]
+        + [f"model {model} liquidity 2" for model in (0, 1, 2, 3, 4, 9)]
+        + ["model 0 liquidity 1"]
+        + [f"{margin} liquidation {place}" for margin in ("cross", "isolated") for place in ("open", "inside")]
         + [f"risk {event}" for event in range(1, 7)]
         + [f"trade closed by {reason}" for reason in (0, 9, 16, 17)]
         + [f"type {order_type} tif {tif} filled" for order_type in range(1, 5) for tif in range(1, 5)]
         + [f"ambiguous {name}" for name in ("pessimistic", "adaptive", "ohlc", "olhc", "fifo")]
-        + ["liquidity 1", "liquidity 2", "rate from 1", "rate from 2"]
+        + ["rate from 1", "rate from 2"]
     )
     assert [name for name in expected if seen[name] == 0] == []

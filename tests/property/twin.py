@@ -782,6 +782,8 @@ class Twin:
 
     def _fill_at_open(self, order: Order, price: int, *, arrived: bool) -> None:
         acts_as = order.acts_as
+        if not order.tested_inside:
+            return  # reading: a stop-limit whose bar never closed waits for the close of the next that does
         if acts_as == MARKET:
             self._fill(order, price, taker=True)
         elif acts_as == LIMIT:

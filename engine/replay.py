@@ -1,0 +1,379 @@
+"""The run: events through the engine, strategies woken at the end of each step. One code for history and live."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core import Engine
+from engine.ctx import Account, Context, LogLine, whole_lots
+from engine.errors import StrategyError, TapewrightError
+from engine.figures.trades import Trade
+from engine.kernels import layout
+from engine.market import EventStream, Market, event_stream
+from engine.reading import OrderReader, Scale, scale_of, trades_of
+from engine.settings import RunSettings
+from engine.strategy import InputValue, Strategy
+
+_CHUNK = 8_192
+_ECHOES_MOST = 1_000
+
+
+class StrategyRun(msgspec.Struct, frozen=True):
+    """A strategy of a run: what it is called there, its parameters, and the indexes of the markets it trades."""
+
+    name: str
+    strategy: Strategy
+    params: dict[str, InputValue]
+    markets: tuple[int, ...]
+
+
+class RunResult(msgspec.Struct, frozen=True):
+    """What a run gave: every output and sample of the core, its chain, its trades, its log."""
+
+    outputs: NDArray[np.int64]
+    samples: NDArray[np.int64]
+    hash: int
+    trades: list[Trade]
+    scales: tuple[Scale, ...]
+    figures: dict[str, int]
+    log: list[LogLine]
+    bars: int
+
+
+Progress = Callable[[int, int], None]
+
+
+class _Runner:
+    """One strategy on one market."""
+
+    __slots__ = ("bar_stops", "context", "market", "on_bar", "reader", "run", "strategy")
+
+    def __init__(self, run: StrategyRun, strategy: int, market: int, context: Context, bar_stops: NDArray[np.int64],
+                 reader: OrderReader) -> None:  # fmt: skip
+        self.run = run
+        self.strategy = strategy
+        self.market = market
+        self.context = context
+        self.bar_stops = bar_stops  # records that have been seen when a bar is known
+        self.reader = reader
+        self.on_bar = run.strategy.on_bar
+
+
+class Replay:
+    """A run that can be driven to its end at once, or stopped, snapshot, and resumed after any bar."""
+
+    def __init__(self, settings: RunSettings, markets: Sequence[Market], runs: Sequence[StrategyRun]) -> None:
+        self.markets = tuple(markets)
+        self.runs = tuple(runs)
+        self.stream: EventStream = event_stream(self.markets)
+        self.engine = Engine(settings, [market.instrument for market in markets], max(1, len(runs)),
+                             samples=min(len(self.stream.step_stops) + 8, 1 << 16))  # fmt: skip
+        self.scales = tuple(scale_of(market.instrument, settings.cash_decimals) for market in markets)
+        self.account = Account(self.engine, self.stream.records)
+        self._boundary = _Boundary()
+        self._states: list[dict[str, Any]] = [{} for _ in runs]
+        self._runners = [self._runner(index, market) for index, run in enumerate(runs) for market in run.markets]
+        self._told: list[NDArray[np.int64]] = []
+        self._listens = any(run.strategy.on_order or run.strategy.on_trade for run in runs)
+        self._bars = sum(len(market.bars) for market in markets)
+        self._calls = 0
+        self._schedule: Iterator[tuple[int, int, _Runner]] = iter(())
+
+    def _runner(self, index: int, market: int) -> _Runner:
+        run = self.runs[index]
+        context = Context(
+            self.markets[market].bars, self.account, self.scales[market], strategy=index, name=run.name, market=market,
+            markets=len(self.markets), params=dict(run.params), state=self._states[index], log=self._log,
+        )  # fmt: skip
+        stops = self.stream.step_stops[self.stream.bar_steps[market]]
+        return _Runner(run, index, market, context, stops, OrderReader(self.scales))
+
+    def _log(self, level: str, strategy: str, symbol: str, message: str) -> None:
+        stop = self.account.stop
+        ts_ns = int(self.stream.records["ts_receive_ns"][stop - 1]) if stop else 0
+        self.account.log.append(LogLine(ts_ns, level, strategy, symbol, message))
+
+    def start(self) -> None:
+        """Call every `on_init`, and turn `signals` into requests."""
+        pending: list[NDArray[Any]] = []
+        for runner in self._runners:
+            if runner.run.strategy.on_init is not None:
+                with self._boundary.of(runner, "on_init"):
+                    runner.run.strategy.on_init(runner.context)
+            if runner.run.strategy.signals is not None:
+                with self._boundary.of(runner, "signals"):
+                    pending.append(self._signals(runner))
+        if pending:
+            requests = np.concatenate(pending)
+            self.account.pending = requests[np.argsort(requests["step"], kind="stable")]
+        self._schedule = self._calls_in_order()
+
+    def _signals(self, runner: _Runner) -> NDArray[Any]:
+        assert runner.run.strategy.signals is not None
+        runner.context.stop = len(runner.context.ts_ns)
+        found = runner.run.strategy.signals(runner.context)
+        runner.context.stop = 0
+        steps = self.stream.bar_steps[runner.market]
+        return signal_requests(found, runner.strategy, runner.market, self.scales[runner.market], steps)
+
+    def _calls_in_order(self) -> Iterator[tuple[int, int, _Runner]]:
+        """(records to have been seen, bar index, runner) of each call of `on_bar`."""
+        active = [runner for runner in self._runners if runner.on_bar is not None]
+        if len(active) == 1:
+            runner = active[0]
+            return ((stop, index, runner) for index, stop in enumerate(runner.bar_stops.tolist()))
+        calls = [
+            np.column_stack((runner.bar_stops, np.full(len(runner.bar_stops), order), np.arange(len(runner.bar_stops))))
+            for order, runner in enumerate(active)
+        ]
+        if not calls:
+            return iter(())
+        table = np.concatenate(calls)
+        table = table[np.lexsort((table[:, 1], table[:, 0]))]
+        return ((stop, index, active[order]) for stop, order, index in table.tolist())
+
+    def run(self, progress: Progress | None = None) -> RunResult:
+        """Run from the start to the end and return everything; raises StrategyError where a strategy's code raises."""
+        self.start()
+        return self.finish(progress)
+
+    def run_bars(self, count: int) -> int:
+        """Make up to `count` more calls of `on_bar`; returns how many were left to make."""
+        chunk = list(islice(self._schedule, count))
+        if chunk:
+            self._call_bars(chunk)
+            self._calls += len(chunk)
+        return len(chunk)
+
+    def finish(self, progress: Progress | None = None) -> RunResult:
+        """Run on to the end and return everything."""
+        while self.run_bars(_CHUNK):
+            if progress is not None:
+                progress(min(self._calls, self._bars), self._bars)
+        self._follow(len(self.stream.records))
+        for runner in self._runners:
+            if runner.run.strategy.on_finish is not None:
+                with self._boundary.of(runner, "on_finish"):
+                    runner.context.stop = len(runner.context.ts_ns)
+                    runner.run.strategy.on_finish(runner.context)
+        if progress is not None:
+            progress(self._bars, self._bars)
+        return self._result()
+
+    def _call_bars(self, chunk: list[tuple[int, int, _Runner]]) -> None:
+        account = self.account
+        runner, index = chunk[0][2], 0
+        try:
+            for stop, index, runner in chunk:
+                if account.is_moving:
+                    self._follow(stop)
+                    core = self.engine.state.core
+                    account.is_moving = bool(core["live_orders"][0]) or (
+                        self._listens and bool(core["open_ledgers"][0])
+                    )
+                account.stop = stop
+                runner.context.stop = index + 1
+                runner.on_bar(runner.context, index)  # type: ignore[misc]
+        except TapewrightError as error:
+            raise self._boundary.named(error, runner, f"on_bar at bar {index}") from error
+        except Exception as error:
+            raise self._boundary.wrapped(error, runner, f"on_bar at bar {index}") from error
+
+    def _follow(self, stop: int) -> None:
+        """Bring the engine to `stop`; strategies that listen are told what happened, step by step."""
+        account = self.account
+        account.catch_up()
+        if not self._listens:
+            account.stop = stop
+            account.catch_up()
+            return
+        self.engine.state.core["wake_on_update"] = 1
+        self._tell()
+        while account.position < stop:
+            account.position, _ = self.engine.advance(account.records, account.position, stop, account.pending)
+            account.stop = account.position
+            self._tell()
+
+    def _tell(self) -> None:
+        """Hand new outputs to `on_order` and `on_trade`; what they order is handed on in turn."""
+        for _ in range(_ECHOES_MOST):
+            rows = self.engine.outputs()
+            if not len(rows):
+                return
+            self._told.append(rows)
+            for runner in self._runners:
+                runner.context.stop = int(np.searchsorted(runner.bar_stops, self.account.stop, side="right"))
+                self._tell_runner(runner, rows)
+        raise StrategyError(
+            f"callbacks answered each other more than {_ECHOES_MOST} times at one bar",
+            remedy="Let on_order not send an order for every update of an order.",
+        )
+
+    def _tell_runner(self, runner: _Runner, rows: NDArray[np.int64]) -> None:
+        strategy = runner.run.strategy
+        for row in _rows_of(runner, rows):
+            kind = int(row[2]) & 0xFF
+            if kind in {layout.ORDER_OUTPUT, layout.FILL_OUTPUT}:
+                for update in runner.reader.updates(row[None]):
+                    if strategy.on_order is not None:
+                        with self._boundary.of(runner, "on_order"):
+                            strategy.on_order(runner.context, update)
+            elif strategy.on_trade is not None and kind == layout.TRADE_OUTPUT:
+                trades = trades_of(row[None], self.scales, [run.name for run in self.runs])
+                with self._boundary.of(runner, "on_trade"):
+                    strategy.on_trade(runner.context, trades[0])
+
+    def snapshot(self) -> bytes:
+        """The run after the last bar made: the engine, each `ctx.state`, and where the run stands."""
+        told = np.concatenate(self._told) if self._told else np.zeros((0, layout.OUTPUT_WORDS), dtype=np.int64)
+        return msgspec.msgpack.encode(
+            {
+                "engine": self.engine.snapshot(),
+                "states": self._states,
+                "calls": self._calls,
+                "position": self.account.position,
+                "stop": self.account.stop,
+                "is_moving": self.account.is_moving,
+                "told": told.tobytes(),
+                "log": self.account.log,
+            }
+        )
+
+    def resume(self, snapshot: bytes) -> None:
+        """Stand where a snapshot of the same run was taken; `finish` then runs on from there."""
+        self.start()
+        found = msgspec.msgpack.decode(snapshot)
+        self.engine.restore(found["engine"])
+        for state, stored in zip(self._states, found["states"], strict=True):
+            state.clear()
+            state.update(stored)
+        account = self.account
+        account.position, account.stop, account.is_moving = found["position"], found["stop"], found["is_moving"]
+        account.log[:] = [msgspec.convert(line, LogLine) for line in found["log"]]
+        self._calls = found["calls"]
+        for _ in islice(self._schedule, self._calls):
+            pass
+        told = np.frombuffer(found["told"], dtype=np.int64).reshape(-1, layout.OUTPUT_WORDS)
+        self._told = [told]
+        for runner in self._runners:
+            for _ in runner.reader.updates(_rows_of(runner, told)):
+                pass
+
+    def _result(self) -> RunResult:
+        outputs = np.concatenate([*self._told, self.engine.outputs()])
+        core = self.engine.state.core
+        return RunResult(
+            outputs=outputs, samples=self.engine.samples(), hash=self.engine.hash,
+            trades=trades_of(outputs, self.scales, [run.name for run in self.runs]), scales=self.scales,
+            figures={name: int(core[name][0]) for name in layout.FIGURES}, log=self.account.log, bars=self._bars,
+        )  # fmt: skip
+
+
+def _rows_of(runner: _Runner, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    heads = rows[:, 2]
+    return rows[((heads >> 32) & 0xFFFF == runner.strategy) & ((heads >> 48) == runner.market)]
+
+
+class _Boundary:
+    """The strategy boundary: what a strategy's code raises becomes a StrategyError that says where."""
+
+    def of(self, runner: _Runner, where: str) -> _Guarded:
+        return _Guarded(self, runner, where)
+
+    def named(self, error: TapewrightError, runner: _Runner, where: str) -> TapewrightError:
+        if isinstance(error, StrategyError) and not error.message.startswith(runner.run.name + ": "):
+            return StrategyError(f"{runner.run.name}: {where}: {error.message}", remedy=error.remedy)
+        return error
+
+    def wrapped(self, error: Exception, runner: _Runner, where: str) -> StrategyError:
+        path = runner.run.strategy.path
+        lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+        place = f"{path}:{lines[-1].lineno}" if lines else path
+        code = f"\n    {lines[-1].line}" if lines and lines[-1].line else ""
+        return StrategyError(
+            f"{runner.run.name}: {where} on {runner.context.symbol}: {type(error).__name__}: {error}\n  {place}{code}",
+            remedy="Correct the strategy and run again; nothing was kept of this run.",
+        )
+
+
+class _Guarded:
+    __slots__ = ("_boundary", "_runner", "_where")
+
+    def __init__(self, boundary: _Boundary, runner: _Runner, where: str) -> None:
+        self._boundary = boundary
+        self._runner = runner
+        self._where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, TapewrightError):
+            raise self._boundary.named(error, self._runner, self._where) from error
+        if isinstance(error, Exception):
+            raise self._boundary.wrapped(error, self._runner, self._where) from error
+
+
+def signal_requests(
+    found: Mapping[str, Any], strategy: int, market: int, scale: Scale, bar_steps: NDArray[np.int64]
+) -> NDArray[Any]:
+    """What `signals(ctx)` returned, as requests.
+
+    Either `buy` and `sell` (arrays of bool, one value a bar) with `size` (units, one number or one a bar), each a
+    market order at the bar's close; or `target` (units to hold from the bar on, signed; NaN leaves things as they are).
+    Raises StrategyError where the arrays do not fit the bars.
+    """
+    count = len(bar_steps)
+    unknown = set(found) - {"buy", "sell", "size", "target"}
+    if unknown or ("target" in found) == ("buy" in found or "sell" in found):
+        raise StrategyError(
+            f"signals() returned {', '.join(sorted(found)) or 'nothing'}",
+            remedy='Return {"buy": ..., "sell": ..., "size": ...} or {"target": ...}, arrays with one value a bar.',
+        )
+    for name, values in found.items():
+        if name != "size" and np.shape(values) != (count,):
+            raise StrategyError(
+                f"signals(): {name} has shape {np.shape(values)}, the market has {count} bars",
+                remedy="Return one value for each bar.",
+            )
+    if "target" in found:
+        return _target_requests(np.asarray(found["target"], dtype=np.float64), strategy, market, scale, bar_steps)
+    none = np.zeros(count, dtype=bool)
+    buy, sell = np.asarray(found.get("buy", none), dtype=bool), np.asarray(found.get("sell", none), dtype=bool)
+    places = np.nonzero(buy | sell)[0]
+    sides = np.where(buy[places], 1, -1) * (buy[places] != sell[places])
+    size = found.get("size", 1.0)
+    lots = whole_lots(float(size), scale) if np.ndim(size) == 0 else _lots_of(np.asarray(size)[places], scale)
+    return _requests(layout.ORDER_REQUEST, strategy, market, bar_steps[places], sides * lots)
+
+
+def _lots_of(units: NDArray[np.float64], scale: Scale) -> NDArray[np.int64]:
+    quotients = units / scale.lot
+    nearest = np.rint(quotients)
+    return np.where(np.abs(quotients - nearest) <= 1e-6, nearest, np.floor(quotients)).astype(np.int64)
+
+
+def _target_requests(
+    target: NDArray[np.float64], strategy: int, market: int, scale: Scale, bar_steps: NDArray[np.int64]
+) -> NDArray[Any]:
+    lots = np.sign(np.nan_to_num(target)).astype(np.int64) * _lots_of(np.abs(np.nan_to_num(target)), scale)
+    places = np.nonzero(~np.isnan(target))[0]
+    changed = np.ones(len(places), dtype=bool)
+    changed[1:] = lots[places][1:] != lots[places][:-1]
+    places = places[changed]
+    return _requests(layout.TARGET_REQUEST, strategy, market, bar_steps[places], lots[places])
+
+
+def _requests(kind: int, strategy: int, market: int, steps: NDArray[np.int64], lots: NDArray[np.int64]) -> NDArray[Any]:
+    requests = np.zeros(len(steps), dtype=layout.REQUEST)
+    requests["kind"], requests["type"], requests["tif"] = kind, layout.MARKET, layout.GTC
+    requests["strategy"], requests["instrument"], requests["step"] = strategy, market, steps + 1
+    requests["lots"] = lots
+    return requests
