@@ -19,6 +19,11 @@ from engine.state import new_state
 
 NO_REQUESTS = np.zeros(0, dtype=layout.REQUEST)
 _OUTPUTS_EACH = 8
+# Places of figures read for each order, in the CORE record seen as int64 words.
+_LIVE_ORDERS, _OUTPUT_COUNT, _ORDER_COUNT, _DEFECT, _WAKE, _OPEN_LEDGERS = (
+    layout.FIGURES.index(name)
+    for name in ("live_orders", "output_count", "order_count", "defect", "wake", "open_ledgers")
+)
 _SNAPSHOT_MAGIC = "tapewright-core-1"
 _STORED = ("core", *(name for name in layout.TABLES if name not in {"outputs", "samples"}))
 
@@ -38,6 +43,7 @@ class Engine:
         self.settings = settings
         self.instruments = tuple(instruments)
         self.state = new_state(settings, instruments, strategies, orders=orders, samples=samples)
+        self._figures = self.state.core.view(np.int64)
         self._outputs: list[NDArray[np.int64]] = []
         self._samples: list[NDArray[np.int64]] = []
 
@@ -57,10 +63,14 @@ class Engine:
         position = start
         while True:
             position = advance_kernel(self.state.core, events, position, stop, requests)
-            wake = int(self.state.core["wake"][0])
+            wake = int(self._figures[_WAKE])
             if wake in (layout.WAKE_DONE, layout.WAKE_STEP, layout.WAKE_UPDATE):
                 return position, wake
             self._relieve(wake, events, position, requests)
+
+    def is_moving(self, with_positions: bool) -> bool:  # noqa: FBT001
+        """Whether an order works or is on its way (or, if asked, a position is open)."""
+        return bool(self._figures[_LIVE_ORDERS]) or (with_positions and bool(self._figures[_OPEN_LEDGERS]))
 
     def _relieve(self, wake: int, events: NDArray[Any], position: int, requests: NDArray[Any]) -> None:
         match wake:
@@ -109,16 +119,16 @@ class Engine:
 
     def submit(self, requests: NDArray[Any]) -> int:
         """Carry out requests now, at the end of the step last consumed; returns the id of the first new order."""
-        core = self.state.core
-        live = int(core["live_orders"][0]) + len(requests) + len(self.state.ledgers)
+        figures, ledgers = self._figures, len(self.state.ledgers)
+        live = int(figures[_LIVE_ORDERS]) + len(requests) + ledgers
         if live >= len(self.state.orders):
             self.state.grow_orders(2 * live)
-        needed = _OUTPUTS_EACH * (live + len(self.state.ledgers)) + 16
-        if int(core["output_count"][0]) + needed > len(self.state.outputs):
+        needed = _OUTPUTS_EACH * (live + ledgers) + 16
+        if figures[_OUTPUT_COUNT] + needed > len(self.state.outputs):
             self._make_output_room(len(requests))
-        first = int(core["order_count"][0]) + 1
+        first = int(figures[_ORDER_COUNT]) + 1
         submit_kernel(self.state.core, requests)
-        if core["defect"][0]:
+        if figures[_DEFECT]:
             raise AssertionError("the core refused an order's change of state")
         return first
 
@@ -171,4 +181,5 @@ class Engine:
         self._outputs = [pending_outputs] if len(pending_outputs) else []
         self._samples = [pending_samples] if len(pending_samples) else []
         self.state.bind()
+        self._figures = self.state.core.view(np.int64)
         self._make_output_room(0)

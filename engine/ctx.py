@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ OrderType = Literal["market", "limit", "stop", "stop_limit"]
 TimeInForce = Literal["GTC", "IOC", "FOK", "GTD", "POST_ONLY"]
 _TYPE = {name: number for number, name in enumerate(TYPES) if name}
 _TIF = {name: number for number, name in enumerate(TIFS) if name} | {"POST_ONLY": layout.GTC}
+_REQUEST = struct.Struct("<4B2H7q")  # the fields of layout.REQUEST, in order
 _WHOLE = 1e-6  # how near to a whole lot or tick counts as that lot or tick
 
 
@@ -36,7 +38,7 @@ class LogLine(msgspec.Struct, frozen=True):
 class Account:
     """The engine with the stream it reads, shared by every ctx of a run: brings it up to where someone looks."""
 
-    __slots__ = ("_row", "engine", "is_moving", "log", "pending", "position", "records", "stop")
+    __slots__ = ("_buffer", "_row", "engine", "is_moving", "log", "pending", "position", "records", "stop")
 
     def __init__(self, engine: Engine, records: Any) -> None:
         self.engine = engine
@@ -47,23 +49,22 @@ class Account:
         self.is_moving = False  # an order works, so that the next bars may change something
         self.log: list[LogLine] = []
         self._row = np.zeros(1, dtype=layout.REQUEST)
+        self._buffer = memoryview(self._row.view(np.uint8))
 
     def catch_up(self) -> None:
         """Let the engine consume what strategies have already been shown."""
         while self.position < self.stop:
             self.position, _ = self.engine.advance(self.records, self.position, self.stop, self.pending)
 
-    def request(self, **fields: int) -> int:
+    def request(self, kind: int, strategy: int, market: int, *, type: int = 0, tif: int = 0, flags: int = 0,  # noqa: A002
+                lots: int = 0, limit_ticks: int = 0, stop_ticks: int = 0, expire_ns: int = 0, order_id: int = 0,
+                tag: int = 0) -> int:  # fmt: skip
         """Carry out one request at the current bar; returns the id the core gave, where it was an order."""
         self.catch_up()
-        row = self._row
-        row.fill(0)
-        record = row[0]
-        for name, value in fields.items():
-            record[name] = value
-        order_id = self.engine.submit(row)
+        _REQUEST.pack_into(self._buffer, 0, kind, type, tif, flags, strategy, market, 0, lots, limit_ticks, stop_ticks,
+                           expire_ns, order_id, tag)  # fmt: skip
         self.is_moving = True
-        return order_id
+        return self.engine.submit(self._row)
 
 
 class Position:
@@ -317,16 +318,15 @@ class Context(Window):
 
     def cancel(self, order_id: int) -> None:
         """Cancel a working order; nothing where it is finished or unknown."""
-        self._account.request(kind=layout.CANCEL_REQUEST, strategy=self._strategy, instrument=self._market,
-                              order_id=int(order_id))  # fmt: skip
+        self._account.request(layout.CANCEL_REQUEST, self._strategy, self._market, order_id=int(order_id))
 
     def cancel_all(self) -> None:
         """Cancel every working order of this strategy on this market."""
-        self._account.request(kind=layout.CANCEL_ALL_REQUEST, strategy=self._strategy, instrument=self._market)
+        self._account.request(layout.CANCEL_ALL_REQUEST, self._strategy, self._market)
 
     def flatten(self) -> None:
         """Close the position by a market order; nothing while flat. Working orders stay."""
-        self._account.request(kind=layout.TARGET_REQUEST, strategy=self._strategy, instrument=self._market)
+        self._account.request(layout.TARGET_REQUEST, self._strategy, self._market)
 
     @property
     def orders(self) -> list[WorkingOrder]:
@@ -373,8 +373,8 @@ class Context(Window):
         if (expire is not None) != (tif == "GTD"):
             raise StrategyError(f"expire is {expire} with {tif}", remedy="GTD orders, and only they, need it (UTC ms).")
         return self._account.request(
-            kind=layout.ORDER_REQUEST, type=_TYPE[kind], tif=_TIF[tif], flags=flags, strategy=self._strategy,
-            instrument=self._market, lots=side * whole_lots(float(size), self._scale), limit_ticks=limit or 0,
+            layout.ORDER_REQUEST, self._strategy, self._market, type=_TYPE[kind], tif=_TIF[tif], flags=flags,
+            lots=side * whole_lots(float(size), self._scale), limit_ticks=limit or 0,
             stop_ticks=stop or 0, expire_ns=0 if expire is None else int(expire) * 1_000_000, tag=int(tag),
         )  # fmt: skip
 

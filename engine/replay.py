@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 import msgspec
@@ -35,16 +35,20 @@ class StrategyRun(msgspec.Struct, frozen=True):
 
 
 class RunResult(msgspec.Struct, frozen=True):
-    """What a run gave: every output and sample of the core, its chain, its trades, its log."""
+    """What a run gave: every output and sample of the core, its chain, its log."""
 
     outputs: NDArray[np.int64]
     samples: NDArray[np.int64]
     hash: int
-    trades: list[Trade]
     scales: tuple[Scale, ...]
+    strategies: tuple[str, ...]
     figures: dict[str, int]
     log: list[LogLine]
     bars: int
+
+    def trades(self) -> list[Trade]:
+        """All closed trades with exact money, in the order in which they closed."""
+        return trades_of(self.outputs, self.scales, self.strategies)
 
 
 Progress = Callable[[int, int], None]
@@ -84,6 +88,7 @@ class Replay:
         self._listens = any(run.strategy.on_order or run.strategy.on_trade for run in runs)
         self._bars = sum(len(market.bars) for market in markets)
         self._calls = 0
+        self._calls_total = sum(len(runner.bar_stops) for runner in self._runners if runner.on_bar is not None)
         self._schedule: Iterator[tuple[int, int, _Runner]] = iter(())
 
     def _runner(self, index: int, market: int) -> _Runner:
@@ -117,9 +122,9 @@ class Replay:
 
     def _signals(self, runner: _Runner) -> NDArray[Any]:
         assert runner.run.strategy.signals is not None
-        runner.context.stop = len(runner.context.ts_ns)
+        runner.context.show(len(runner.context.ts_ns))
         found = runner.run.strategy.signals(runner.context)
-        runner.context.stop = 0
+        runner.context.show(0)
         steps = self.stream.bar_steps[runner.market]
         return signal_requests(found, runner.strategy, runner.market, self.scales[runner.market], steps)
 
@@ -128,7 +133,7 @@ class Replay:
         active = [runner for runner in self._runners if runner.on_bar is not None]
         if len(active) == 1:
             runner = active[0]
-            return ((stop, index, runner) for index, stop in enumerate(runner.bar_stops.tolist()))
+            return zip(runner.bar_stops.tolist(), range(len(runner.bar_stops)), repeat(runner), strict=False)
         calls = [
             np.column_stack((runner.bar_stops, np.full(len(runner.bar_stops), order), np.arange(len(runner.bar_stops))))
             for order, runner in enumerate(active)
@@ -145,12 +150,12 @@ class Replay:
         return self.finish(progress)
 
     def run_bars(self, count: int) -> int:
-        """Make up to `count` more calls of `on_bar`; returns how many were left to make."""
-        chunk = list(islice(self._schedule, count))
-        if chunk:
-            self._call_bars(chunk)
-            self._calls += len(chunk)
-        return len(chunk)
+        """Make up to `count` more calls of `on_bar`; returns how many were made."""
+        made = min(count, self._calls_total - self._calls)
+        if made:
+            self._call_bars(islice(self._schedule, made))
+            self._calls += made
+        return made
 
     def finish(self, progress: Progress | None = None) -> RunResult:
         """Run on to the end and return everything."""
@@ -161,25 +166,22 @@ class Replay:
         for runner in self._runners:
             if runner.run.strategy.on_finish is not None:
                 with self._boundary.of(runner, "on_finish"):
-                    runner.context.stop = len(runner.context.ts_ns)
+                    runner.context.show(len(runner.context.ts_ns))
                     runner.run.strategy.on_finish(runner.context)
         if progress is not None:
             progress(self._bars, self._bars)
         return self._result()
 
-    def _call_bars(self, chunk: list[tuple[int, int, _Runner]]) -> None:
+    def _call_bars(self, calls: Iterator[tuple[int, int, _Runner]]) -> None:
         account = self.account
-        runner, index = chunk[0][2], 0
+        runner, index = self._runners[0], 0
         try:
-            for stop, index, runner in chunk:
+            for stop, index, runner in calls:
                 if account.is_moving:
                     self._follow(stop)
-                    core = self.engine.state.core
-                    account.is_moving = bool(core["live_orders"][0]) or (
-                        self._listens and bool(core["open_ledgers"][0])
-                    )
+                    account.is_moving = account.engine.is_moving(self._listens)
                 account.stop = stop
-                runner.context.stop = index + 1
+                runner.context.show(index + 1)
                 runner.on_bar(runner.context, index)  # type: ignore[misc]
         except TapewrightError as error:
             raise self._boundary.named(error, runner, f"on_bar at bar {index}") from error
@@ -209,7 +211,7 @@ class Replay:
                 return
             self._told.append(rows)
             for runner in self._runners:
-                runner.context.stop = int(np.searchsorted(runner.bar_stops, self.account.stop, side="right"))
+                runner.context.show(int(np.searchsorted(runner.bar_stops, self.account.stop, side="right")))
                 self._tell_runner(runner, rows)
         raise StrategyError(
             f"callbacks answered each other more than {_ECHOES_MOST} times at one bar",
@@ -271,7 +273,7 @@ class Replay:
         core = self.engine.state.core
         return RunResult(
             outputs=outputs, samples=self.engine.samples(), hash=self.engine.hash,
-            trades=trades_of(outputs, self.scales, [run.name for run in self.runs]), scales=self.scales,
+            scales=self.scales, strategies=tuple(run.name for run in self.runs),
             figures={name: int(core[name][0]) for name in layout.FIGURES}, log=self.account.log, bars=self._bars,
         )  # fmt: skip
 

@@ -13,10 +13,13 @@ from engine.indicators import DEFINITIONS, compute, definition_of, resolve
 
 
 class Window:
-    """Bars up to the current one. `stop` is the count of bars that may be seen; the columns are read-only views."""
+    """Bars up to the current one. `stop` is the count of bars that may be seen; the columns are read-only views.
 
-    __slots__ = ("_bars", "_close", "_close_at", "_close_view", "_high", "_low", "_matrix", "_open", "_time", "_volume",
-                 "ind", "stop", "ts_ns")  # fmt: skip
+    `close` is cut once a bar, as nearly every strategy reads it; the other columns when they are asked for.
+    """
+
+    __slots__ = ("_bars", "_close", "_high", "_low", "_matrix", "_open", "_time", "_volume", "close", "ind", "stop",
+                 "ts_ns")  # fmt: skip
 
     def __init__(self, bars: Bars) -> None:
         for column in (bars.ts_ns, bars.open, bars.high, bars.low, bars.close, bars.volume):
@@ -28,17 +31,13 @@ class Window:
         self._time: NDArray[np.int64] | None = None
         self._matrix: FloatColumn | None = None
         self.stop = 0
-        self._close_at = -1
-        self._close_view = bars.close[:0]
+        self.close = bars.close[:0]
         self.ind = Indicators(self)
 
-    @property
-    def close(self) -> FloatColumn:
-        """Closes up to the current bar."""
-        if self._close_at != self.stop:
-            self._close_at = self.stop
-            self._close_view = self._close[: self.stop]
-        return self._close_view
+    def show(self, stop: int) -> None:
+        """Let the first `stop` bars be seen, and none after them."""
+        self.stop = stop
+        self.close = self._close[:stop]
 
     @property
     def open(self) -> FloatColumn:
@@ -82,41 +81,37 @@ class Window:
         return self.ts_ns if name == "ts" else getattr(self, f"_{name}")  # type: ignore[no-any-return]
 
     def source_name(self, values: object) -> str:
-        """Which of this window's columns an array is, or nothing where it is none of them as it is seen now."""
-        if values is self._close_view and self._close_at == self.stop:
-            return "close"
-        base = getattr(values, "base", None)
-        for name in ("open", "high", "low", "volume", "close"):
-            if base is getattr(self, f"_{name}") and self._is_prefix(values, base):
+        """Which of this window's columns an array is a prefix of, or nothing where it is none."""
+        for name in ("close", "open", "high", "low", "volume"):
+            if is_prefix(values, getattr(self, f"_{name}")):
                 return name
         return ""
 
-    def _is_prefix(self, values: Any, base: NDArray[Any]) -> bool:
-        return (
-            values.shape == (self.stop,)
-            and values.strides == base.strides
-            and (self.stop == 0 or values.ctypes.data == base.ctypes.data)
-        )
+
+def is_prefix(values: Any, column: NDArray[Any]) -> bool:
+    """Whether an array is a view of a whole column from its start on, without steps."""
+    if getattr(values, "base", None) is not column:
+        return False
+    return bool(values.ndim == 1 and values.strides == column.strides and values.ctypes.data == column.ctypes.data)
 
 
 class _Known:
-    """An indicator computed over the whole columns, and the views of it that were handed out last."""
+    """An indicator computed over the whole columns."""
 
-    __slots__ = ("at", "full", "key", "views")
+    __slots__ = ("full", "key")
 
     def __init__(self, key: tuple[Any, ...], full: tuple[FloatColumn, ...]) -> None:
         self.key = key
         self.full = full
-        self.at = -1
-        self.views: Any = None
 
 
 class Indicators:
-    """`ctx.ind`: every indicator by name, memoised per (series, name, params), ending at the current bar.
+    """`ctx.ind`: every indicator by name, memoised per (series, name, params), as long as the series it is given.
 
     `ind.ema(ctx.close, 12)`; inputs may be left out (`ind.atr(14)` takes this market's own columns). Several
-    outputs come as a tuple. A series that is not one of the market's columns or indicators is computed as it is
-    given, each time.
+    outputs come as a tuple. Of the market's columns, and of indicators of them, the whole is computed once: a
+    value depends on no later bar, so a prefix of the whole is the indicator of the prefix. Any other series is
+    computed as it is given, each time.
     """
 
     def __init__(self, window: Window) -> None:
@@ -125,10 +120,33 @@ class Indicators:
 
     def __getattr__(self, name: str) -> Any:
         definition_of(name)  # raises StrategyError with the nearest name
-        raise AssertionError(f"indicator {name} has no method")
+        function = self._function(name)
+        setattr(self, name, function)
+        return function
 
-    def named(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        """The slow way in: find what the arguments mean, compute ahead where that is sound, remember."""
+    def _function(self, name: str) -> Any:
+        """The function behind `ind.NAME`, with the quick way for `ind.NAME(ctx.close, parameters)`."""
+        window = self._window
+        of_close: dict[Any, FloatColumn] = {}
+        is_single = DEFINITIONS[name].inputs == ("source",) and len(DEFINITIONS[name].outputs) == 1
+
+        def indicator(source: Any = None, first: Any = None, *rest: Any, **keywords: Any) -> Any:
+            if source is window.close and not rest and not keywords:
+                full = of_close.get(first)
+                if full is not None:
+                    return full[: len(source)]
+            arguments = tuple(value for value in (source, first, *rest) if value is not None)
+            known, result = self._named(name, arguments, keywords)
+            if is_single and known is not None and source is window.close and not rest and not keywords:
+                of_close[first] = known.full[0]
+            return result
+
+        indicator.__name__ = name
+        indicator.__doc__ = f"Indicator {name}: see docs/indicators.md."
+        return indicator
+
+    def _named(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[_Known | None, Any]:
+        """Find what the arguments mean; compute the whole once where the series is known, else what was given."""
         definition = DEFINITIONS[name]
         count = 0
         while count < len(arguments) and isinstance(arguments[count], np.ndarray):
@@ -140,34 +158,28 @@ class Indicators:
             )
         parameters = resolve(name, arguments[count:], keywords)
         given = arguments[:count]
+        lengths = {len(values) for values in given} or {self._window.stop}
         sources = tuple(self._source(values) for values in given) if count else _own_sources(definition.inputs)
-        if not all(sources):
+        if not all(sources) or len(lengths) > 1:
             outputs = compute(name, parameters, given)
-            return outputs[0] if len(outputs) == 1 else outputs
+            return None, outputs[0] if len(outputs) == 1 else outputs
         key = (name, sources, parameters)
         known = self._memo.get(key)
         if known is None:
             known = _Known(key, compute(name, parameters, [self._full(source) for source in sources]))
             self._memo[key] = known
-        if count == 1 and sources == ("close",) and not keywords:
-            self._memo[(name, *arguments[1:])] = known  # the quick way in, from now on
-        return self._cut(known)
-
-    def _cut(self, known: _Known) -> Any:
-        stop = self._window.stop
-        known.at = stop
-        full = known.full
-        known.views = full[0][:stop] if len(full) == 1 else tuple([column[:stop] for column in full])
-        return known.views
+        stop = lengths.pop()
+        views = tuple(column[:stop] for column in known.full)
+        return known, views[0] if len(views) == 1 else views
 
     def _source(self, values: Any) -> Any:
+        """Which known series an array is a prefix of: a column's name, an indicator's key and output, or None."""
         name = self._window.source_name(values)
         if name:
             return name
         for known in self._memo.values():
-            views = known.views if isinstance(known.views, tuple) else (known.views,)
-            for output, view in enumerate(views):
-                if view is values and known.at == self._window.stop:
+            for output, column in enumerate(known.full):
+                if is_prefix(values, column):
                     return (known.key, output)
         return None
 
@@ -180,25 +192,3 @@ class Indicators:
 
 def _own_sources(inputs: tuple[str, ...]) -> tuple[str, ...]:
     return tuple("close" if name == "source" else name for name in inputs)
-
-
-def _method(name: str) -> Any:
-    def indicator(self: Indicators, *arguments: Any, **keywords: Any) -> Any:
-        window = self._window
-        if arguments and arguments[0] is window._close_view and window._close_at == window.stop and not keywords:  # noqa: SLF001
-            known = self._memo.get((name, *arguments[1:]))
-            if known is not None:
-                if known.at != window.stop:
-                    known.at = window.stop
-                    full = known.full
-                    known.views = full[0][: known.at] if len(full) == 1 else tuple([c[: known.at] for c in full])
-                return known.views
-        return self.named(name, arguments, keywords)
-
-    indicator.__name__ = name
-    indicator.__doc__ = f"Indicator {name}: see docs/indicators.md."
-    return indicator
-
-
-for _name in DEFINITIONS:
-    setattr(Indicators, _name, _method(_name))

@@ -51,7 +51,7 @@ def run_of(seed: int, bars: int, requests: int) -> Run:
     records = _records(random, len(symbols), bars)
     steps = max(1, sum(record.flags & twin.LAST for record in records))
     wishes = [
-        _request(random, random.randint(1, steps), random.randrange(strategies), len(symbols), records)
+        _request(random, random.randint(1, steps), random.randrange(strategies), symbols, records)
         for _ in range(requests)
     ]
     wishes.sort(key=lambda request: request.step)
@@ -82,8 +82,9 @@ def _seldom(random: Random, *texts: str) -> Decimal | None:
 
 
 def _settings(random: Random) -> RunSettings:
+    free = random.random() < 0.3  # round money, so that limits are met to the unit
     return RunSettings(
-        initial_cash=_decimal(random, "3000", "500", "20000", "1000000"),
+        initial_cash=_decimal(random, "3000", "500", "2000", "20000", "1000000"),
         cash_decimals=0,
         leverage=_decimal(random, "1", "3", "10", "100"),
         margin=random.choice(["cross", "isolated"]),
@@ -96,7 +97,9 @@ def _settings(random: Random) -> RunSettings:
             latency_bars=random.choice([0, 0, 0, 1, 2]),
             max_volume_share=_seldom(random, "0.5", "0.3", "1"),
         ),
-        slippage=Slippage(
+        slippage=Slippage()
+        if free
+        else Slippage(
             model=random.choice(["bps", "ticks", "atr", "spread"]),
             bps=_decimal(random, "0", "5", "100", "333.3"),
             ticks=random.choice([0, 1, 3]),
@@ -105,7 +108,9 @@ def _settings(random: Random) -> RunSettings:
             spread_bps=_decimal(random, "0", "20", "150"),
             spread_ticks=random.choice([0, 0, 1, 2]),
         ),
-        commission=Commission(
+        commission=Commission()
+        if free
+        else Commission(
             maker_bps=_decimal(random, "0", "-1", "2", "100"),
             taker_bps=_decimal(random, "0", "5", "77.7", "100"),
             per_order=_decimal(random, "0", "0", "3"),
@@ -244,8 +249,10 @@ def _price_at(records: list[Record], k: int, step: int) -> tuple[int, int]:
     return price, ts
 
 
-def _request(random: Random, step: int, strategy: int, count: int, records: list[Record]) -> Request:
-    k = random.randrange(count)
+def _request(
+    random: Random, step: int, strategy: int, symbols: tuple[Instrument, ...], records: list[Record]
+) -> Request:
+    k = random.randrange(len(symbols))
     price, ts = _price_at(records, k, step)
     base = Request(strategy=strategy, instrument=k, step=step, tag=random.randrange(100))
     kind = random.choice([twin.ORDER] * 14 + [twin.CANCEL, twin.CANCEL, twin.TARGET, twin.CANCEL_ALL])
@@ -267,9 +274,14 @@ def _request(random: Random, step: int, strategy: int, count: int, records: list
     elif random.random() < 0.1 and order_type == twin.LIMIT and fields["tif"] in (twin.GTC, twin.GTD):
         fields["flags"] = twin.POST_ONLY
     if fields["tif"] == twin.GTD:
-        fields["expire_ns"] = ts + random.choice([1, HOUR_NS, 3 * HOUR_NS, 24 * HOUR_NS])
+        fields["expire_ns"] = ts + random.choice([0, 1, HOUR_NS, 3 * HOUR_NS, 24 * HOUR_NS])
     if random.random() < 0.06:
         fields |= random.choice(SPOILS)
+    if random.random() < 0.02:
+        # The greatest order there may be, or one lot more.
+        reference = fields.get("limit_ticks") or fields.get("stop_ticks") or price
+        ticks = 1 if symbols[k].kind == "inverse" else max(1, reference)
+        lots = lots // size * (2**60 // (ticks * int(symbols[k].multiplier)) + random.randint(0, 1))
     return replace(base, **({"kind": kind, "type": order_type, "lots": lots} | fields))
 
 
