@@ -11,7 +11,7 @@ import msgspec
 
 from engine.figures.metrics import Metrics
 
-NULL = "–"  # noqa: RUF001 - the dash a reader expects for "nothing to say"
+NULL = "–"
 _HASH_CHARACTERS = 16
 
 Tone: TypeAlias = Literal["green", "red", ""]

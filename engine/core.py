@@ -132,6 +132,10 @@ class Engine:
             raise AssertionError("the core refused an order's change of state")
         return first
 
+    def has_outputs(self) -> bool:
+        """Whether `outputs` would give any."""
+        return bool(self._figures[_OUTPUT_COUNT]) or bool(self._outputs)
+
     def outputs(self) -> NDArray[np.int64]:
         """All outputs since the last call, (n, 16); see `engine.kernels.layout` for the views."""
         self._flush_outputs()

@@ -49,7 +49,7 @@ class Account:
         self.is_moving = False  # an order works, so that the next bars may change something
         self.log: list[LogLine] = []
         self._row = np.zeros(1, dtype=layout.REQUEST)
-        self._buffer = memoryview(self._row.view(np.uint8))
+        self._buffer = memoryview(self._row.view(np.uint8).data)
 
     def catch_up(self) -> None:
         """Let the engine consume what strategies have already been shown."""
@@ -131,7 +131,7 @@ class Portfolio:
         return int(self._account.engine.state.core[name][0])
 
     def _money(self, units: int) -> float:
-        return units / 10**self._decimals
+        return units / 10.0**self._decimals
 
     @property
     def cash(self) -> float:
@@ -159,7 +159,7 @@ class Portfolio:
     def leverage(self) -> float:
         """Exposure over equity; NaN where equity is not positive."""
         equity = self.equity
-        return self.exposure / equity if equity > 0 else float("nan")
+        return self.exposure / equity if equity > 0 else math.nan
 
 
 class Sizes:

@@ -105,6 +105,11 @@ class Replay:
         ts_ns = int(self.stream.records["ts_receive_ns"][stop - 1]) if stop else 0
         self.account.log.append(LogLine(ts_ns, level, strategy, symbol, message))
 
+    def prepare(self) -> None:
+        """Compile the core, or load it from its cache, before the clock of the loop starts."""
+        self.engine.advance(self.stream.records, 0, 0)
+        self.engine.submit(self.account.pending)
+
     def start(self) -> None:
         """Call every `on_init`, and turn `signals` into requests."""
         pending: list[NDArray[Any]] = []
@@ -206,9 +211,9 @@ class Replay:
     def _tell(self) -> None:
         """Hand new outputs to `on_order` and `on_trade`; what they order is handed on in turn."""
         for _ in range(_ECHOES_MOST):
-            rows = self.engine.outputs()
-            if not len(rows):
+            if not self.engine.has_outputs():
                 return
+            rows = self.engine.outputs()
             self._told.append(rows)
             for runner in self._runners:
                 runner.context.show(int(np.searchsorted(runner.bar_stops, self.account.stop, side="right")))
@@ -280,7 +285,8 @@ class Replay:
 
 def _rows_of(runner: _Runner, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     heads = rows[:, 2]
-    return rows[((heads >> 32) & 0xFFFF == runner.strategy) & ((heads >> 48) == runner.market)]
+    own: NDArray[np.int64] = rows[((heads >> 32) & 0xFFFF == runner.strategy) & ((heads >> 48) == runner.market)]
+    return own
 
 
 class _Boundary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,7 @@ class Window:
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole column by the name that indicators use for it, the future included: for computing ahead only."""
-        return self.ts_ns if name == "ts" else getattr(self, f"_{name}")  # type: ignore[no-any-return]
+        return self.ts_ns if name == "ts" else cast("NDArray[Any]", getattr(self, f"_{name}"))
 
     def source_name(self, values: object) -> str:
         """Which of this window's columns an array is a prefix of, or nothing where it is none."""
@@ -187,7 +187,8 @@ class Indicators:
         if isinstance(source, str):
             return self._window.column(source)
         key, output = source
-        return self._memo[key].full[output]
+        full: NDArray[Any] = self._memo[key].full[output]
+        return full
 
 
 def _own_sources(inputs: tuple[str, ...]) -> tuple[str, ...]:

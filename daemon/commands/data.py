@@ -41,10 +41,10 @@ def import_(
     symbol: Annotated[str, typer.Option(help="Such as BTCUSDT.")],
     timeframe: Annotated[str, typer.Option(help="Such as 1m, 15m, 4h, 1d; for bars.")] = "",
     kind: Annotated[Kind, typer.Option(help="What the file holds.")] = Kind.bars,
-    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be, and record it.")] = False,  # noqa: FBT002 - Typer options
-    no_volume: NoVolume = False,  # noqa: FBT002 - Typer options
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be, and record it.")] = False,
+    no_volume: NoVolume = False,
     shift_seconds: Annotated[int, typer.Option(help="Add to every time, for files not in UTC or by close.")] = 0,
-    as_json: Json = False,  # noqa: FBT002 - Typer options
+    as_json: Json = False,
 ) -> None:
     """Check a file and store it under data/; a file that is refused changes nothing."""
     home: Path = context.obj.home
@@ -53,7 +53,7 @@ def import_(
         return
     if not timeframe:
         raise UsageError("The timeframe of the bars is not given", remedy="Give it, such as --timeframe 1m.")
-    from adapters.bar_import import import_bars, refusal  # noqa: PLC0415 - polars loads only when needed
+    from adapters.bar_import import import_bars, refusal
 
     report = import_bars(home, file, symbol, timeframe, repair=repair, no_volume=no_volume, shift_seconds=shift_seconds)
     if as_json:
@@ -71,13 +71,13 @@ def synth(
     timeframe: Annotated[str, typer.Option(help="Such as 1m, 15m, 4h, 1d.")] = "1m",
     days: Annotated[int, typer.Option(help="How many days, from 2024-01-01 on.")] = 365,
     seed: Annotated[int, typer.Option(help="The same seed gives the same market, on every machine.")] = 1,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace stored bars.")] = False,  # noqa: FBT002 - Typer options
-    as_json: Json = False,  # noqa: FBT002 - Typer options
+    replace: Annotated[bool, typer.Option("--replace", help="Replace stored bars.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make up a market, so that no download is needed."""
-    from adapters.bar_files import content_hash, path_of, shown, stored_hash, write_bars  # noqa: PLC0415
-    from adapters.synthetic_market import synthesize  # noqa: PLC0415
-    from engine.bars import NS_PER_DAY, timeframe_ns  # noqa: PLC0415
+    from adapters.bar_files import content_hash, path_of, shown, stored_hash, write_bars
+    from adapters.synthetic_market import synthesize
+    from engine.bars import NS_PER_DAY, timeframe_ns
 
     path = path_of(context.obj.home, symbol, timeframe)
     bars = synthesize(symbol, timeframe, days * NS_PER_DAY // timeframe_ns(timeframe), seed)
@@ -109,11 +109,11 @@ def check(
     path: Annotated[Path | None, typer.Argument(help="A file; all stored files where none is given.")] = None,
     symbol: Annotated[str, typer.Option(help="Of stored bars; of PATH where its name does not tell.")] = "",
     timeframe: Annotated[str, typer.Option(help="Of stored bars; of PATH where its name does not tell.")] = "",
-    no_volume: NoVolume = False,  # noqa: FBT002 - Typer options
-    as_json: Json = False,  # noqa: FBT002 - Typer options
+    no_volume: NoVolume = False,
+    as_json: Json = False,
 ) -> None:
     """Check bars: span, gaps, findings, content hash. Ends with 1 where something was found."""
-    from adapters.bar_catalog import summarize  # noqa: PLC0415 - polars loads only when needed
+    from adapters.bar_catalog import summarize
 
     named = path is not None or bool(symbol and timeframe)
     summaries: list[BarSummary] = []
@@ -139,8 +139,8 @@ def check(
 
 
 def _chosen_paths(home: Path, symbol: str, timeframe: str) -> list[Path]:
-    from adapters.bar_catalog import stored_paths  # noqa: PLC0415 - polars loads only when needed
-    from adapters.bar_files import missing, name_of, path_of  # noqa: PLC0415
+    from adapters.bar_catalog import stored_paths
+    from adapters.bar_files import missing, name_of, path_of
 
     if symbol and timeframe:
         path = path_of(home, symbol, timeframe)
@@ -161,7 +161,7 @@ def _chosen_paths(home: Path, symbol: str, timeframe: str) -> list[Path]:
 
 
 def _import_funding(home: Path, file: Path, symbol: str, kind: Kind, *, as_json: bool) -> None:
-    from adapters.funding_files import import_funding  # noqa: PLC0415 - polars loads only when needed
+    from adapters.funding_files import import_funding
 
     report = import_funding(home, file, symbol, "funding" if kind is Kind.funding else "mark")
     if as_json:
@@ -171,7 +171,7 @@ def _import_funding(home: Path, file: Path, symbol: str, kind: Kind, *, as_json:
 
 
 def _funding_lines(report: FundingImport) -> list[str]:
-    from adapters.bar_quality import time_text  # noqa: PLC0415 - numpy loads only when needed
+    from adapters.bar_quality import time_text
 
     span = f"{time_text(report.first_ts_ns)} to {time_text(report.last_ts_ns)} UTC"
     lines = [
@@ -196,7 +196,7 @@ def _import_lines(report: BarImport) -> list[str]:
 
 
 def _summary_lines(summary: BarSummary) -> list[str]:
-    from adapters.bar_import import line_of  # noqa: PLC0415 - polars loads only when needed
+    from adapters.bar_import import line_of
 
     quality = summary.quality
     verdict = "sound" if summary.sound else "NOT SOUND"
@@ -213,7 +213,7 @@ def _summary_lines(summary: BarSummary) -> list[str]:
 
 
 def _quality_lines(quality: Quality) -> list[str]:
-    from adapters.bar_quality import time_text  # noqa: PLC0415 - numpy loads only when needed
+    from adapters.bar_quality import time_text
 
     gaps = quality.gaps
     lines = [f"  {time_text(quality.first_ts_ns)} to {time_text(quality.last_ts_ns)} UTC"]
@@ -230,7 +230,7 @@ def _quality_lines(quality: Quality) -> list[str]:
 
 
 def _print_lines(lines: list[str]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - loads only when needed
+    from rich.console import Console
 
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     for line in lines:
@@ -238,6 +238,6 @@ def _print_lines(lines: list[str]) -> None:
 
 
 def _print_json(content: Any) -> None:
-    import msgspec  # noqa: PLC0415 - loads only when needed
+    import msgspec
 
     typer.echo(msgspec.json.encode(content).decode())

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from engine.kernels.compile import kernel
+from engine.kernels.compile import inner
 
-_MAX = np.int64(2**63 - 1)
+_MAX = 2**63 - 1
 _PRODUCT_SAFE = 9.0e18
 _QUOTIENT_SAFE = 4.0e18
-_DIVISOR_SAFE = np.int64(2**50)
+_DIVISOR_SAFE = 2**50
 
 
-@kernel
+@inner
+def as_int64(value: Any) -> int:
+    """Any integer as the one width that all kernels work with."""
+    return np.int64(value)  # type: ignore[return-value]  # compiled, it is a plain machine integer
+
+
+@inner
 def divide_product(a: int, b: int, c: int) -> tuple[int, int]:
     """Quotient and remainder of a·b ÷ c for a, b ≥ 0, c > 0; saturates where the quotient has 64 bits or more."""
     product = np.float64(a) * np.float64(b)
@@ -23,14 +31,14 @@ def divide_product(a: int, b: int, c: int) -> tuple[int, int]:
     estimate = product / np.float64(c)
     if estimate < _QUOTIENT_SAFE and c < _DIVISOR_SAFE:
         # The estimate is off by at most 2^10, so the remainder is exact although a·b itself wraps.
-        quotient = np.int64(estimate)
+        quotient = as_int64(estimate)
         remainder = a * b - quotient * c
         correction = remainder // c
         return quotient + correction, remainder - correction * c
     return _divide_long(a, b, c)
 
 
-@kernel
+@inner
 def _divide_long(a: int, b: int, c: int) -> tuple[int, int]:
     mask = np.uint64(0xFFFFFFFF)
     half = np.uint64(32)
@@ -43,7 +51,7 @@ def _divide_long(a: int, b: int, c: int) -> tuple[int, int]:
     high = (left >> half) * (right >> half) + (low_high >> half) + (high_low >> half) + (middle >> half)
     low = (low_low & mask) | (middle << half)
     if high >= divisor:
-        return _MAX, np.int64(0)
+        return _MAX, 0
     remainder = high
     quotient = np.uint64(0)
     for _ in range(64):
@@ -54,11 +62,11 @@ def _divide_long(a: int, b: int, c: int) -> tuple[int, int]:
             remainder = remainder - divisor
             quotient = quotient | one
     if quotient > np.uint64(_MAX):
-        return _MAX, np.int64(0)
-    return np.int64(quotient), np.int64(remainder)
+        return _MAX, 0
+    return as_int64(quotient), as_int64(remainder)
 
 
-@kernel
+@inner
 def muldiv(a: int, b: int, c: int) -> int:
     """a·b ÷ c rounded half to even, for any signs of a and b; c > 0."""
     negative = (a < 0) != (b < 0)
@@ -69,14 +77,14 @@ def muldiv(a: int, b: int, c: int) -> int:
     return -quotient if negative else quotient
 
 
-@kernel
+@inner
 def muldiv_ceil(a: int, b: int, c: int) -> int:
     """a·b ÷ c rounded up, for a, b ≥ 0 and c > 0."""
     quotient, remainder = divide_product(a, b, c)
     return quotient + 1 if remainder > 0 else quotient
 
 
-@kernel
+@inner
 def muldiv_floor(a: int, b: int, c: int) -> int:
     """a·b ÷ c rounded down, for a, b ≥ 0 and c > 0."""
     return divide_product(a, b, c)[0]

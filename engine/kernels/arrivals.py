@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.kernels.compile import kernel
+from engine.kernels.compile import inner
 from engine.kernels.fills import fill_order
 from engine.kernels.heaps import heap_pop
 from engine.kernels.layout import (
@@ -41,7 +41,7 @@ from engine.kernels.tables import instrument_at, ledger_of, node_at, order_at, r
 from engine.kernels.values import is_margin_enough
 
 
-@kernel
+@inner
 def is_through(core: Any, lots: int, limit_ticks: int, ticks: int) -> bool:
     """Whether the market at a price is through a limit (or touches it, where that is enough)."""
     if core.limit_touch == 1:
@@ -49,14 +49,14 @@ def is_through(core: Any, lots: int, limit_ticks: int, ticks: int) -> bool:
     return ticks < limit_ticks if lots > 0 else ticks > limit_ticks
 
 
-@kernel
+@inner
 def only_reduces(core: Any, strategy: int, index: int, lots: int) -> bool:
     """Whether an order can only bring its ledger's position nearer to zero."""
     held = ledger_of(core, strategy, index).lots
     return held != 0 and (held > 0) != (lots > 0) and abs(lots) <= abs(held)
 
 
-@kernel
+@inner
 def is_halted(core: Any, strategy: int, index: int, lots: int, flags: int) -> bool:
     """Whether a guard forbids an order: everything that does not only reduce the ledger's position."""
     if flags & SYSTEM != 0:
@@ -66,7 +66,7 @@ def is_halted(core: Any, strategy: int, index: int, lots: int, flags: int) -> bo
     return not only_reduces(core, strategy, index, lots)
 
 
-@kernel
+@inner
 def pop_first(core: Any, index: int, root: int) -> int:
     """Take the first order out of one of an instrument's heaps by price."""
     slot = root_at(core, index, root).slot
@@ -75,7 +75,7 @@ def pop_first(core: Any, index: int, root: int) -> int:
     return slot
 
 
-@kernel
+@inner
 def _arrival_refusal(core: Any, slot: int, ticks: int) -> int:
     order = order_at(core, slot)
     if is_halted(core, order.strategy, order.instrument, order.lots, order.flags):
@@ -91,7 +91,7 @@ def _arrival_refusal(core: Any, slot: int, ticks: int) -> int:
     return 0
 
 
-@kernel
+@inner
 def arrive(core: Any, slot: int, ticks: int, is_open: bool) -> None:
     """An order reaches the market while it trades at `ticks`: fills are queued (open) or made at once (close)."""
     refusal = _arrival_refusal(core, slot, ticks)
@@ -118,7 +118,7 @@ def arrive(core: Any, slot: int, ticks: int, is_open: bool) -> None:
         fill_order(core, slot, ticks, TAKER, False)
 
 
-@kernel
+@inner
 def arrivals(core: Any, index: int, ticks: int, is_open: bool) -> None:
     """All orders of the instrument that are due to arrive, by id (the key is the bar, the same order)."""
     bars = instrument_at(core, index).bars
@@ -130,7 +130,7 @@ def arrivals(core: Any, index: int, ticks: int, is_open: bool) -> None:
         arrive(core, slot, ticks, is_open)
 
 
-@kernel
+@inner
 def cancels_due(core: Any, index: int) -> None:
     """Cancel what was asked for and has reached the market, in order of request."""
     bars = instrument_at(core, index).bars
@@ -141,7 +141,7 @@ def cancels_due(core: Any, index: int) -> None:
         change_order(core, slot, CANCELED, REQUESTED)
 
 
-@kernel
+@inner
 def expiries_due(core: Any, index: int, ts_ns: int) -> None:
     """End what has reached its time, by time and id."""
     while True:

@@ -1,4 +1,4 @@
-"""The one decorator every compiled function carries, and where its machine code is kept.
+"""The decorators that compiled functions carry, and where their machine code is kept.
 
 `_nrt=False` takes reference counting out of the kernels: nothing in them allocates, and small helpers are then as
 fast as one long loop. It is an option internal to numba, so it stands here alone, and `tests/unit/test_compile.py`
@@ -26,6 +26,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba import types
 
+_unliteral: Callable[[Any], Any] = types.unliteral
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Only the tests set this: the whole suite runs once with every table access checked.
@@ -68,7 +69,7 @@ def _open_cache() -> Path | None:
 
 CACHE_FOLDER = _open_cache()
 if CACHE_FOLDER is not None:
-    numba.config.CACHE_DIR = str(CACHE_FOLDER)
+    setattr(numba.config, "CACHE_DIR", str(CACHE_FOLDER))  # noqa: B010 - numba makes its settings at import
 
 
 def is_compiled() -> bool:
@@ -76,14 +77,24 @@ def is_compiled() -> bool:
     return CACHE_FOLDER is not None and any(CACHE_FOLDER.rglob("core.advance-*.nbc"))
 
 
-def kernel(function: Function) -> Function:
-    """Compile a function to machine code on first use: no GIL, no allocation, cached on disk."""
-    compiled = numba.njit(_nrt=False, nogil=True, cache=CACHE_FOLDER is not None, boundscheck=CHECK_BOUNDS)(function)
+def _compiled(function: Function, *, for_python: bool) -> Function:
+    options: dict[str, Any] = {"_nrt": False, "nogil": True, "boundscheck": CHECK_BOUNDS, "no_cfunc_wrapper": True}
+    compiled: Any = numba.njit(cache=CACHE_FOLDER is not None, no_cpython_wrapper=not for_python, **options)(function)
     resolve = compiled.get_call_template
 
     def without_literals(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        plain = {name: types.unliteral(argument) for name, argument in keywords.items()}
-        return resolve(tuple(types.unliteral(argument) for argument in arguments), plain)
+        plain = {name: _unliteral(argument) for name, argument in keywords.items()}
+        return resolve(tuple(_unliteral(argument) for argument in arguments), plain)
 
     compiled.get_call_template = without_literals
     return cast("Function", compiled)
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function on first use: no GIL, no allocation, cached on disk; Python can call it."""
+    return _compiled(function, for_python=True)
+
+
+def inner(function: Function) -> Function:
+    """The same for a function that only compiled code calls: it compiles quicker without a way in from Python."""
+    return _compiled(function, for_python=False)

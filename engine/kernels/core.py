@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from engine.kernels.arithmetic import muldiv
-from engine.kernels.compile import kernel
+from engine.kernels.arithmetic import as_int64, muldiv
+from engine.kernels.compile import inner, kernel
 from engine.kernels.fills import slip_of
 from engine.kernels.guards import end_step
 from engine.kernels.inside import inside_phase
@@ -28,6 +26,7 @@ from engine.kernels.layout import (
     LAST,
     MARKET,
     MICRO,
+    NEVER,
     NEW,
     NONE,
     SPOT,
@@ -57,10 +56,10 @@ _OUTPUTS_EACH = 8
 _OUTPUTS_BESIDE = 16
 
 
-@kernel
+@inner
 def _settle_funding(core: Any, record: Any) -> None:
     """Funding at the venue's time on the positions held then; once for each time."""
-    index = np.int64(record.instrument)
+    index = as_int64(record.instrument)
     instrument = instrument_at(core, index)
     core.ts_ns = record.ts_receive_ns
     mark_micro = record.b if record.b > 0 else instrument.mark * MICRO
@@ -83,7 +82,7 @@ def _settle_funding(core: Any, record: Any) -> None:
         emit(core, head, record.a, mark_micro, ledger.lots, payment, core.cash, ledger.trade_id, 0, 0, 0, 0, 0, 0, 0)
 
 
-@kernel
+@inner
 def _end_run(core: Any, record: Any) -> None:
     """Cancel what works and, if the settings say so, close every position at its mark with slippage and fee."""
     core.ts_ns = record.ts_receive_ns
@@ -110,7 +109,7 @@ def _end_run(core: Any, record: Any) -> None:
         retire(core, slot)
 
 
-@kernel
+@inner
 def _is_sound(core: Any, record: Any) -> bool:
     """Whether a bar makes sense to the core: positive, ordered, inside the capacity of the integers."""
     if record.instrument >= core.instrument_count:
@@ -124,7 +123,7 @@ def _is_sound(core: Any, record: Any) -> bool:
     return record.kind == FUNDING or record.kind == END
 
 
-@kernel
+@inner
 def _requests_due(core: Any, requests: Any) -> int:
     """How many of the pending requests act at the end of the step that is going on."""
     first = core.next_request
@@ -135,13 +134,13 @@ def _requests_due(core: Any, requests: Any) -> int:
     return last - first
 
 
-@kernel
+@inner
 def _next_request_step(core: Any, requests: Any) -> int:
     """The step at whose end the next pending request acts."""
-    return requests[core.next_request].step if core.next_request < requests.shape[0] else np.int64(2**62)
+    return requests[core.next_request].step if core.next_request < requests.shape[0] else NEVER
 
 
-@kernel
+@inner
 def _lacks_room(core: Any, requests: Any, is_last: bool) -> int:
     """What must grow or be drained before the next record: a wake reason, or WAKE_DONE where all fits."""
     ledgers = core.ledger_count
@@ -158,9 +157,9 @@ def _lacks_room(core: Any, requests: Any, is_last: bool) -> int:
     return WAKE_DONE
 
 
-@kernel
+@inner
 def _consume(core: Any, record: Any) -> None:
-    index = np.int64(record.instrument)
+    index = as_int64(record.instrument)
     if record.kind == BAR:
         if instrument_at(core, index).is_open_done == 0:
             open_phase(core, index, record.ts_exchange_ns, record.a, record.e)
@@ -196,7 +195,7 @@ def advance(state: Any, events: Any, start: int, stop: int, requests: Any) -> in
         if not _is_sound(core, record):
             core.wake = WAKE_BAD_RECORD
             return position
-        instrument = instrument_at(core, np.int64(record.instrument))
+        instrument = instrument_at(core, as_int64(record.instrument))
         highest = record.b if record.kind == BAR else record.a
         if record.kind <= BAR_OPEN and highest > instrument.safe_ticks:
             core.wake = WAKE_CAPACITY

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from engine.kernels.arithmetic import muldiv, muldiv_ceil
-from engine.kernels.compile import kernel
+from engine.kernels.arithmetic import as_int64, muldiv, muldiv_ceil
+from engine.kernels.compile import inner
 from engine.kernels.layout import (
     BY_FOK,
     BY_HALT,
@@ -50,14 +48,14 @@ from engine.kernels.values import is_margin_enough, mark_instrument, most_lots, 
 AT_REST, EXACT = 0, 1
 
 
-@kernel
+@inner
 def slip_of(core: Any, index: int, base: int) -> tuple[int, int]:
     """How many ticks worse than `base` a taker fills, and the model that said so."""
     instrument = instrument_at(core, index)
     if core.slippage == SLIP_TICKS:
         return core.slippage_ticks, MODEL_TICKS
     if core.slippage == SLIP_ATR and instrument.atr_bars >= core.atr_length:
-        return np.int64(math.ceil(instrument.atr * core.atr_factor)), MODEL_ATR
+        return as_int64(math.ceil(instrument.atr * core.atr_factor)), MODEL_ATR
     by_bps = muldiv_ceil(base, core.slippage_e12, E12) if core.slippage_e12 > 0 else 0
     if core.slippage == SLIP_SPREAD:
         if core.spread_ticks > 0:
@@ -67,7 +65,7 @@ def slip_of(core: Any, index: int, base: int) -> tuple[int, int]:
     return by_bps, MODEL_BPS
 
 
-@kernel
+@inner
 def taker_price(core: Any, slot: int, base: int) -> tuple[int, int]:
     """Price and model of a taker's fill at `base`; a limit is never passed."""
     order = order_at(core, slot)
@@ -83,7 +81,7 @@ def taker_price(core: Any, slot: int, base: int) -> tuple[int, int]:
     return price, model
 
 
-@kernel
+@inner
 def _refusal(core: Any, slot: int, lots: int, price: int) -> int:
     """The first check that a fill of `lots` at `price` fails, or NONE."""
     order = order_at(core, slot)
@@ -113,12 +111,12 @@ def _refusal(core: Any, slot: int, lots: int, price: int) -> int:
     return NONE
 
 
-@kernel
+@inner
 def _is_reducing(order_lots: int, ledger_lots: int) -> bool:
     return ledger_lots != 0 and (order_lots > 0) != (ledger_lots > 0)
 
 
-@kernel
+@inner
 def fill_order(core: Any, slot: int, base: int, liquidity: int, is_exact: bool) -> None:
     """Fill a working order at a base price, as much as the bar's volume allows; it stands in no heap by price.
 

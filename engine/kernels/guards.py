@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.kernels.arithmetic import muldiv
-from engine.kernels.compile import kernel
+from engine.kernels.compile import inner
 from engine.kernels.hashing import extend, rotate_left_32
 from engine.kernels.layout import (
     BY_HALT,
@@ -32,7 +32,7 @@ from engine.kernels.tables import instrument_at, ledger_at, ledger_of, sample_at
 from engine.kernels.values import value_of
 
 
-@kernel
+@inner
 def _trip(core: Any, first_ledger: int, last_ledger: int) -> None:
     """Cancel the working orders of a span of ledgers and, if the settings say so, close their positions."""
     for index in range(first_ledger, last_ledger):
@@ -46,14 +46,14 @@ def _trip(core: Any, first_ledger: int, last_ledger: int) -> None:
             send_order(core, index // count, index % count, MARKET, GTC, SYSTEM | REDUCE_ONLY, -lots, 0, 0, 0, 0)
 
 
-@kernel
+@inner
 def _halt_account(core: Any, halt: int, event: int, value: int, limit: int, equity: int, reference: int) -> None:
     emit_risk(core, event, -1, 0, value, limit, equity, reference)
     core.halt = halt
     _trip(core, 0, core.ledger_count)
 
 
-@kernel
+@inner
 def _guard_account(core: Any, equity: int) -> None:
     if equity <= 0 and (core.exposure != 0 or core.cash <= 0):
         _halt_account(core, HALT_BANKRUPT, RISK_BANKRUPT, equity, 0, equity, core.equity_peak)
@@ -71,7 +71,7 @@ def _guard_account(core: Any, equity: int) -> None:
             _halt_account(core, HALT_DAILY, RISK_DAILY, loss, limit, equity, core.day_start_equity)
 
 
-@kernel
+@inner
 def _guard_strategies(core: Any) -> None:
     count = core.instrument_count
     for index in range(core.strategy_count):
@@ -94,7 +94,7 @@ def _guard_strategies(core: Any) -> None:
             _trip(core, index * count, (index + 1) * count)
 
 
-@kernel
+@inner
 def end_step(core: Any) -> None:
     """Sample the account, extend the chain, and let the guards look."""
     equity = core.cash + core.floating

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.kernels.compile import kernel
+from engine.kernels.compile import inner
 from engine.kernels.layout import OUTPUT_WORDS
 
 HASH_START = 0x7461706577726974
-_MULTIPLIER = np.int64(0x9E3779B97F4A7C15 - 2**64)
-_LOW_HALF = np.int64(0xFFFFFFFF)
+_MULTIPLIER = 0x9E3779B97F4A7C15 - 2**64
+_LOW_HALF = 0xFFFFFFFF
 
 
 def splitmix64(seed: int) -> int:
@@ -27,14 +27,14 @@ def splitmix64(seed: int) -> int:
 FOLD = np.array([splitmix64(index + 1) | 1 for index in range(OUTPUT_WORDS)], dtype=np.uint64).view(np.int64)
 
 
-@kernel
+@inner
 def extend(chain: int, word: int) -> int:
     """The chain after one more word."""
     mixed = (chain ^ word) * _MULTIPLIER
     return mixed ^ ((mixed >> 32) & _LOW_HALF)
 
 
-@kernel
+@inner
 def rotate_left_32(word: int) -> int:
     """A word with its halves exchanged."""
     return (word << 32) | ((word >> 32) & _LOW_HALF)

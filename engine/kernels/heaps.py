@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from engine.kernels.compile import kernel
+from engine.kernels.compile import inner
 from engine.kernels.tables import node_at, order_at
 
 
-@kernel
+@inner
 def _meld(core: Any, heap: int, a: int, b: int) -> int:
     """Join two heaps by their roots; returns the new root."""
     first, second = a, b
@@ -33,7 +31,7 @@ def _meld(core: Any, heap: int, a: int, b: int) -> int:
     return first
 
 
-@kernel
+@inner
 def heap_push(core: Any, heap: int, root: int, slot: int, key: int) -> int:
     """Add a slot; returns the new root."""
     node = node_at(core, heap, slot)
@@ -46,21 +44,21 @@ def heap_push(core: Any, heap: int, root: int, slot: int, key: int) -> int:
     return _meld(core, heap, root, slot)
 
 
-@kernel
+@inner
 def _meld_children(core: Any, heap: int, first: int) -> int:
     """Join a list of siblings in pairs, then the pairs from right to left."""
-    stack = np.int64(-1)
+    stack = -1
     node = first
     while node >= 0:
         partner = node_at(core, heap, node).next
-        following = np.int64(-1)
+        following = -1
         if partner >= 0:
             following = node_at(core, heap, partner).next
             node = _meld(core, heap, node, partner)
         node_at(core, heap, node).next = stack
         stack = node
         node = following
-    root = np.int64(-1)
+    root = -1
     while stack >= 0:
         top = node_at(core, heap, stack)
         following = top.next
@@ -71,13 +69,13 @@ def _meld_children(core: Any, heap: int, first: int) -> int:
     return root
 
 
-@kernel
+@inner
 def heap_pop(core: Any, heap: int, root: int) -> int:
     """Take the top away; returns the new root."""
     return _meld_children(core, heap, node_at(core, heap, root).child)
 
 
-@kernel
+@inner
 def heap_remove(core: Any, heap: int, root: int, slot: int) -> int:
     """Take any slot out of its heap; returns the new root."""
     if slot == root:

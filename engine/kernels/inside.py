@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.kernels.arrivals import arrivals, expiries_due, is_through, pop_first
-from engine.kernels.compile import kernel
+from engine.kernels.compile import inner
 from engine.kernels.fills import fill_order
 from engine.kernels.heaps import heap_pop, heap_push
 from engine.kernels.layout import (
@@ -42,7 +42,7 @@ from engine.kernels.tables import instrument_at, ledger_of, node_at, order_at, r
 from engine.kernels.values import mark_instrument, value_of
 
 
-@kernel
+@inner
 def _distance(path: int, is_up: bool, level: int, opened: int, high: int, low: int) -> int:
     """How far price has gone inside the bar when it first meets a level; 0 where no path is assumed."""
     if path == OPEN_HIGH_LOW:
@@ -52,7 +52,7 @@ def _distance(path: int, is_up: bool, level: int, opened: int, high: int, low: i
     return 0
 
 
-@kernel
+@inner
 def _settle_triggered(core: Any, slot: int, closed: int) -> None:
     """A stop-limit in the bar that triggered it: it fills only if the bar's close is through the limit."""
     order = order_at(core, slot)
@@ -66,7 +66,7 @@ def _settle_triggered(core: Any, slot: int, closed: int) -> None:
         place_at_rest(core, slot)
 
 
-@kernel
+@inner
 def _settle_gapped(core: Any, index: int, closed: int) -> None:
     """Stop-limits triggered at this bar's open; what is left of them stays out of this bar's set."""
     while root_at(core, index, ROOT_TRIGGERED).slot >= 0:
@@ -78,7 +78,7 @@ def _settle_gapped(core: Any, index: int, closed: int) -> None:
             place(core, slot, ROOT_QUEUE, 0)
 
 
-@kernel
+@inner
 def _class_rank(core: Any, slot: int, root: int) -> int:
     """Pessimistic rank of an order with the ledger as it is now: the least hurts the position most."""
     order = order_at(core, slot)
@@ -91,7 +91,7 @@ def _class_rank(core: Any, slot: int, root: int) -> int:
     return 3 if reduces else 2
 
 
-@kernel
+@inner
 def _take_inside(core: Any, slot: int, closed: int) -> None:
     order = order_at(core, slot)
     if order.type == STOP:
@@ -107,7 +107,7 @@ def _take_inside(core: Any, slot: int, closed: int) -> None:
         fill_order(core, slot, order.limit_ticks, MAKER, False)
 
 
-@kernel
+@inner
 def _collect(core: Any, index: int, bar: Any, path: int) -> bool:
     """Move every order that the bar meets into its set (strategy, heap, reduce-only); True where order matters.
 
@@ -137,7 +137,7 @@ def _collect(core: Any, index: int, bar: Any, path: int) -> bool:
     return is_up_met and is_down_met
 
 
-@kernel
+@inner
 def _take_sets(core: Any, is_pessimistic: bool, closed: int) -> None:
     """Take the sets' orders one by one, each time the one that the priority names next."""
     while True:
@@ -158,7 +158,7 @@ def _take_sets(core: Any, is_pessimistic: bool, closed: int) -> None:
         _take_inside(core, best, closed)
 
 
-@kernel
+@inner
 def _excursions(core: Any, index: int, high: int, low: int) -> None:
     instrument = instrument_at(core, index)
     count = core.instrument_count
@@ -170,7 +170,7 @@ def _excursions(core: Any, index: int, high: int, low: int) -> None:
             note_excursion(core, strategy * count + index, base + value_of(instrument, ledger.lots, high))
 
 
-@kernel
+@inner
 def _advance_atr(core: Any, index: int, high: int, low: int, closed: int) -> None:
     """Average true range in ticks: Wilder's average, seeded with the mean of the first `atr_length` ranges."""
     instrument = instrument_at(core, index)
@@ -187,7 +187,7 @@ def _advance_atr(core: Any, index: int, high: int, low: int, closed: int) -> Non
     instrument.close = closed
 
 
-@kernel
+@inner
 def inside_phase(core: Any, index: int, bar: Any) -> None:
     """Everything of a BAR after its open: a = open, b = high, c = low, d = close, in ticks."""
     instrument = instrument_at(core, index)

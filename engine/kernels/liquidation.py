@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.kernels.compile import kernel
+from engine.kernels.compile import inner
 from engine.kernels.layout import (
     BY_LIQUIDATION,
     FILLED,
@@ -20,7 +20,7 @@ from engine.kernels.tables import instrument_at, ledger_of
 from engine.kernels.values import maintenance_of, mark_instrument, value_of
 
 
-@kernel
+@inner
 def _carried_at(core: Any, index: int, ticks: int) -> int:
     """What stands behind the position at a price: its isolated margin or the account, with its floating result."""
     instrument = instrument_at(core, index)
@@ -30,7 +30,7 @@ def _carried_at(core: Any, index: int, ticks: int) -> int:
     return core.cash + core.floating - instrument.floating + floating
 
 
-@kernel
+@inner
 def _maintenance_at(core: Any, index: int, ticks: int) -> int:
     instrument = instrument_at(core, index)
     needed = maintenance_of(core, instrument, abs(value_of(instrument, instrument.net_lots, ticks)))
@@ -42,7 +42,7 @@ def _maintenance_at(core: Any, index: int, ticks: int) -> int:
     return needed
 
 
-@kernel
+@inner
 def is_liquidated_at(core: Any, index: int, ticks: int) -> bool:
     """Whether the position cannot be carried at a price."""
     instrument = instrument_at(core, index)
@@ -54,7 +54,7 @@ def is_liquidated_at(core: Any, index: int, ticks: int) -> bool:
     return carried <= _maintenance_at(core, index, ticks)
 
 
-@kernel
+@inner
 def first_liquidated_tick(core: Any, index: int, start: int, extreme: int) -> int:
     """The first tick from `start` toward `extreme` at which the position cannot be carried; it holds at `extreme`."""
     if is_liquidated_at(core, index, start):
@@ -69,7 +69,7 @@ def first_liquidated_tick(core: Any, index: int, start: int, extreme: int) -> in
     return gone
 
 
-@kernel
+@inner
 def _insured_tick(core: Any, index: int, start: int, mark: int) -> int:
     """The first tick from `start` back toward `mark` at which an isolated position still covers its loss."""
     if _carried_at(core, index, start) >= 0:
@@ -86,7 +86,7 @@ def _insured_tick(core: Any, index: int, start: int, mark: int) -> int:
     return covered
 
 
-@kernel
+@inner
 def _close_all(core: Any, index: int, ticks: int) -> None:
     instrument = instrument_at(core, index)
     rate_e12 = instrument.taker_e12 + core.liquidation_fee_e12
@@ -99,7 +99,7 @@ def _close_all(core: Any, index: int, ticks: int) -> None:
                       BY_LIQUIDATION)  # fmt: skip
 
 
-@kernel
+@inner
 def _liquidate(core: Any, index: int, ticks: int) -> None:
     count = core.instrument_count
     emit_risk(core, RISK_LIQUIDATION, -1, index, ticks, _maintenance_at(core, index, ticks),
@@ -119,7 +119,7 @@ def _liquidate(core: Any, index: int, ticks: int) -> None:
             _close_all(core, other, instrument_at(core, other).mark)
 
 
-@kernel
+@inner
 def liquidate_at_open(core: Any, index: int, before: int) -> None:
     """Check at the open of a bar; `before` is the mark before it."""
     instrument = instrument_at(core, index)
@@ -131,7 +131,7 @@ def liquidate_at_open(core: Any, index: int, before: int) -> None:
     _liquidate(core, index, ticks)
 
 
-@kernel
+@inner
 def liquidate_inside(core: Any, index: int, opened: int, high: int, low: int) -> None:
     """Check at the bar's extreme that hurts the net position."""
     instrument = instrument_at(core, index)

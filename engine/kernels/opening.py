@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.kernels.arithmetic import muldiv_floor
 from engine.kernels.arrivals import arrivals, cancels_due, expiries_due, pop_first
-from engine.kernels.compile import kernel
+from engine.kernels.compile import inner
 from engine.kernels.fills import fill_order
 from engine.kernels.layout import (
     AT_OPEN,
@@ -34,7 +34,7 @@ from engine.kernels.tables import instrument_at, node_at, order_at, root_at
 from engine.kernels.values import mark_instrument
 
 
-@kernel
+@inner
 def volume_share(core: Any, volume: int) -> int:
     """How many lots of a bar's volume orders may take; volume < 0 is unknown, and then unlimited."""
     if core.max_volume_share_e12 > 0 and volume >= 0:
@@ -42,14 +42,14 @@ def volume_share(core: Any, volume: int) -> int:
     return UNLIMITED
 
 
-@kernel
+@inner
 def level_of(core: Any, slot: int, root: int) -> int:
     """The price at which a resting order meets the market (buy limits and sell stops are keyed by its negative)."""
     key = node_at(core, BY_PRICE, slot).key
     return key if root == ROOT_SELL_LIMIT or root == ROOT_BUY_STOP else -key
 
 
-@kernel
+@inner
 def is_reached(core: Any, level: int, root: int, high: int, low: int) -> bool:
     """Whether a market that trades from `low` to `high` fills or triggers a resting order at a level."""
     touch = core.limit_touch == 1
@@ -60,7 +60,7 @@ def is_reached(core: Any, level: int, root: int, high: int, low: int) -> bool:
     return high >= level if root == ROOT_BUY_STOP else low <= level
 
 
-@kernel
+@inner
 def is_anything_reached(core: Any, index: int, high: int, low: int) -> bool:
     """Whether any resting order of the instrument meets a market that trades from `low` to `high`."""
     for root in range(4):
@@ -70,7 +70,7 @@ def is_anything_reached(core: Any, index: int, high: int, low: int) -> bool:
     return False
 
 
-@kernel
+@inner
 def _queue_gapped(core: Any, index: int, opened: int) -> None:
     for root in range(4):
         while True:
@@ -81,7 +81,7 @@ def _queue_gapped(core: Any, index: int, opened: int) -> None:
             place(core, slot, ROOT_QUEUE, 0)
 
 
-@kernel
+@inner
 def _trigger_at_open(core: Any, slot: int, opened: int) -> None:
     order = order_at(core, slot)
     order.is_triggered = 1
@@ -94,7 +94,7 @@ def _trigger_at_open(core: Any, slot: int, opened: int) -> None:
         fill_order(core, slot, base, TAKER, False)
 
 
-@kernel
+@inner
 def _fill_at_open(core: Any, index: int, opened: int) -> None:
     """Everything that trades at the open, by order id."""
     # Waiting market orders become the queue; what comes to wait during the queue waits for the next open.
@@ -116,7 +116,7 @@ def _fill_at_open(core: Any, index: int, opened: int) -> None:
             _trigger_at_open(core, slot, opened)
 
 
-@kernel
+@inner
 def open_phase(core: Any, index: int, ts_ns: int, opened: int, volume: int) -> None:
     """The open of a bar: marks, cancels, liquidation, expiries, arrivals, and what fills at the open."""
     instrument = instrument_at(core, index)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.kernels.compile import kernel
+from engine.kernels.compile import inner
 from engine.kernels.heaps import heap_push, heap_remove
 from engine.kernels.layout import (
     ACTIVE,
@@ -58,12 +58,12 @@ MAY_FOLLOW = np.array(
 )
 
 
-@kernel
+@inner
 def _home(core: Any, order_id: int) -> int:
     return order_id & (core.table_size - 1)
 
 
-@kernel
+@inner
 def find_order(core: Any, order_id: int) -> int:
     """The slot of a working order, or -1."""
     mask = core.table_size - 1
@@ -77,7 +77,7 @@ def find_order(core: Any, order_id: int) -> int:
         place = (place + 1) & mask
 
 
-@kernel
+@inner
 def _remember(core: Any, order_id: int, slot: int) -> None:
     mask = core.table_size - 1
     place = _home(core, order_id)
@@ -86,7 +86,7 @@ def _remember(core: Any, order_id: int, slot: int) -> None:
     table_at(core, place).slot = slot
 
 
-@kernel
+@inner
 def _forget(core: Any, order_id: int) -> None:
     """Remove an order from the table, moving later ones back so that no search breaks off early."""
     mask = core.table_size - 1
@@ -106,7 +106,7 @@ def _forget(core: Any, order_id: int) -> None:
     table_at(core, gap).slot = -1
 
 
-@kernel
+@inner
 def open_order(core: Any, strategy: int, instrument: int, order_type: int, tif: int, flags: int, lots: int,
                limit_ticks: int, stop_ticks: int, expire_ns: int, tag: int) -> int:  # fmt: skip
     """Take a free slot for a new order, number it, put it last in its ledger's list; returns the slot."""
@@ -137,7 +137,7 @@ def open_order(core: Any, strategy: int, instrument: int, order_type: int, tif: 
     return slot
 
 
-@kernel
+@inner
 def place(core: Any, slot: int, root: int, key: int) -> None:
     """Put an order into one of the instrument's heaps by price."""
     order = order_at(core, slot)
@@ -146,7 +146,7 @@ def place(core: Any, slot: int, root: int, key: int) -> None:
     root_at(core, index, root).slot = heap_push(core, BY_PRICE, root_at(core, index, root).slot, slot, key)
 
 
-@kernel
+@inner
 def displace(core: Any, slot: int) -> None:
     """Take an order out of the heap by price that it stands in, if any."""
     order = order_at(core, slot)
@@ -157,7 +157,7 @@ def displace(core: Any, slot: int) -> None:
     order.root = NOWHERE
 
 
-@kernel
+@inner
 def place_at_rest(core: Any, slot: int) -> None:
     """Put a working order where it waits for the market: by its price, or for the next open."""
     order = order_at(core, slot)
@@ -174,7 +174,7 @@ def place_at_rest(core: Any, slot: int) -> None:
         place(core, slot, ROOT_SELL_STOP, -order.stop_ticks)
 
 
-@kernel
+@inner
 def start_expiry(core: Any, slot: int) -> None:
     """From now on the order ends at its time."""
     order = order_at(core, slot)
@@ -185,7 +185,7 @@ def start_expiry(core: Any, slot: int) -> None:
     root_at(core, order.instrument, ROOT_EXPIRY).slot = heap_push(core, BY_TIME, root, slot, order.expire_ns)
 
 
-@kernel
+@inner
 def step_state(core: Any, slot: int, after: int) -> None:
     """Change an order's core; anything the transition table refuses is a defect and stops the core."""
     order = order_at(core, slot)
@@ -194,7 +194,7 @@ def step_state(core: Any, slot: int, after: int) -> None:
     order.state = after
 
 
-@kernel
+@inner
 def retire(core: Any, slot: int) -> None:
     """Give a finished order's slot back."""
     displace(core, slot)
@@ -222,7 +222,7 @@ def retire(core: Any, slot: int) -> None:
     core.live_orders -= 1
 
 
-@kernel
+@inner
 def change_order(core: Any, slot: int, after: int, reason: int) -> None:
     """Change an order's core and say so; a final core gives the slot back."""
     step_state(core, slot, after)
@@ -234,7 +234,7 @@ def change_order(core: Any, slot: int, after: int, reason: int) -> None:
         retire(core, slot)
 
 
-@kernel
+@inner
 def cancel_ledger(core: Any, ledger_index: int, reason: int) -> None:
     """Cancel every working order of a ledger, oldest first."""
     slot = ledger_at(core, ledger_index).first_order

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from engine.kernels.compile import kernel
+from engine.kernels.arithmetic import as_int64
+from engine.kernels.compile import inner
 from engine.kernels.hashing import FOLD, extend
 from engine.kernels.layout import ACCOUNT_WIDE, RISK_LIQUIDATION, RISK_OUTPUT
 from engine.kernels.tables import output_at
 
 
-@kernel
+@inner
 def header(kind: int, order_state: int, reason: int, detail: int, strategy: int, instrument: int) -> int:
     """The third word of an output."""
     return (
-        np.int64(kind)
-        | (np.int64(order_state) << 8)
-        | (np.int64(reason) << 16)
-        | (np.int64(detail) << 24)
-        | (np.int64(strategy) << 32)
-        | (np.int64(instrument) << 48)
+        as_int64(kind)
+        | (as_int64(order_state) << 8)
+        | (as_int64(reason) << 16)
+        | (as_int64(detail) << 24)
+        | (as_int64(strategy) << 32)
+        | (as_int64(instrument) << 48)
     )
 
 
-@kernel
+@inner
 def emit(core: Any, head: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int, i: int, j: int, k: int,
          m: int, n: int) -> None:  # fmt: skip
     """Write the next row and fold it into the chain.
@@ -43,7 +42,7 @@ def emit(core: Any, head: int, a: int, b: int, c: int, d: int, e: int, f: int, g
     core.output_count += 1
 
 
-@kernel
+@inner
 def emit_risk(core: Any, event: int, strategy: int, instrument: int, value: int, limit: int, equity: int,
               reference: int) -> None:  # fmt: skip
     """Say that a guard or a liquidation acted."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from engine.kernels.arithmetic import muldiv
-from engine.kernels.compile import kernel
+from engine.kernels.compile import inner
 from engine.kernels.layout import E12, FILL_OUTPUT, INVERSE, SPOT, TRADE_OUTPUT, UNLIMITED
 from engine.kernels.outputs import emit, header
 from engine.kernels.tables import instrument_at, ledger_at, ledger_of
 from engine.kernels.values import isolated_after, mark_instrument, value_of
 
 
-@kernel
+@inner
 def _emit_trade(core: Any, strategy: int, index: int, order_id: int, why: int) -> None:
     ledger = ledger_of(core, strategy, index)
     emit(core, header(TRADE_OUTPUT, 0, why, 0, strategy, index), order_id, ledger.trade_id, ledger.trade_lots_most,
@@ -23,7 +23,7 @@ def _emit_trade(core: Any, strategy: int, index: int, order_id: int, why: int) -
     instrument_at(core, index).open_ledgers -= 1
 
 
-@kernel
+@inner
 def _begin_trade(core: Any, strategy: int, index: int) -> None:
     ledger = ledger_of(core, strategy, index)
     core.trade_count += 1
@@ -38,7 +38,7 @@ def _begin_trade(core: Any, strategy: int, index: int) -> None:
     ledger.trade_mae, ledger.trade_mfe = 0, 0
 
 
-@kernel
+@inner
 def note_excursion(core: Any, ledger_index: int, excursion: int) -> None:
     """Let the open trade's worst and best floating result follow."""
     ledger = ledger_at(core, ledger_index)
@@ -46,7 +46,7 @@ def note_excursion(core: Any, ledger_index: int, excursion: int) -> None:
     ledger.trade_mfe = max(ledger.trade_mfe, excursion)
 
 
-@kernel
+@inner
 def _book_net(core: Any, index: int, lots: int, ticks: int, cost_change: int) -> None:
     """The instrument's net position after a fill, its isolated margin, and how high a price it can be marked at."""
     instrument = instrument_at(core, index)
@@ -63,7 +63,7 @@ def _book_net(core: Any, index: int, lots: int, ticks: int, cost_change: int) ->
     mark_instrument(core, index, instrument.mark)
 
 
-@kernel
+@inner
 def book_fill(core: Any, strategy: int, index: int, order_id: int, order_state: int, remaining: int, tag: int,
               lots: int, ticks: int, base_ticks: int, fee: int, liquidity: int, model: int,
               why: int) -> None:  # fmt: skip
@@ -124,7 +124,7 @@ def book_fill(core: Any, strategy: int, index: int, order_id: int, order_state: 
             ledger.trade_lots_most = ledger.lots
 
 
-@kernel
+@inner
 def fee_of(core: Any, index: int, lots: int, ticks: int, rate_e12: int) -> int:
     """The proportional part of a fee: notional × rate, rounded half to even."""
     return muldiv(abs(value_of(instrument_at(core, index), lots, ticks)), rate_e12, E12)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from engine.kernels.compile import kernel
+from engine.kernels.arithmetic import as_int64
+from engine.kernels.compile import inner
 from engine.kernels.hashing import extend, rotate_left_32
 from engine.kernels.layout import BAR, DAY_NS, HALT_DAILY, INVERSE, LAST, SLIP_ATR, SPOT
 from engine.kernels.opening import volume_share
@@ -19,7 +18,7 @@ from engine.kernels.tables import instrument_at, ledger_at, sample_at
 from engine.kernels.values import used_margin
 
 
-@kernel
+@inner
 def _is_quiet(core: Any, index: int) -> bool:
     """Whether bars of an instrument can be run through without looking at orders, guards or other ledgers."""
     if core.live_orders > 0 or core.slippage == SLIP_ATR or core.wake_each_step == 1 or core.halt == HALT_DAILY:
@@ -33,10 +32,10 @@ def _is_quiet(core: Any, index: int) -> bool:
     return is_alone or (instrument.net_lots == 0 and instrument.net_cost == 0 and instrument.open_ledgers == 0)
 
 
-@kernel
+@inner
 def run_quiet(core: Any, events: Any, start: int, stop: int, next_request_step: int) -> int:
     """Consume quiet bars from `start` on; returns the index of the first record that is left to the general path."""
-    index = np.int64(events[start].instrument)
+    index = as_int64(events[start].instrument)
     if not _is_quiet(core, index):
         return start
     instrument = instrument_at(core, index)
@@ -49,7 +48,7 @@ def run_quiet(core: Any, events: Any, start: int, stop: int, next_request_step: 
     other_exposure, other_margin = core.exposure - instrument.notional, core.margin - instrument.margin
     isolated = instrument.isolated_margin
     bound_base = isolated if core.is_isolated == 1 else own_cash
-    bound_others = np.int64(0) if core.is_isolated == 1 else other_exposure
+    bound_others = 0 if core.is_isolated == 1 else other_exposure
     trade_base = ledger.trade_gross - cost
     mae, mfe = ledger.trade_mae, ledger.trade_mfe
     chain, step, peak, last_equity = core.hash, core.step, core.equity_peak, core.equity_last

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from engine.kernels.arithmetic import as_int64
 from engine.kernels.arrivals import arrive, is_halted, only_reduces
-from engine.kernels.compile import kernel
+from engine.kernels.compile import inner
 from engine.kernels.heaps import heap_push
 from engine.kernels.layout import (
     AT_CLOSE,
@@ -45,7 +44,7 @@ from engine.kernels.tables import instrument_at, ledger_of, order_at, root_at
 from engine.kernels.values import most_lots, value_of
 
 
-@kernel
+@inner
 def _is_well_formed(core: Any, slot: int) -> bool:
     order = order_at(core, slot)
     needs_limit = order.type == LIMIT or order.type == STOP_LIMIT
@@ -63,7 +62,7 @@ def _is_well_formed(core: Any, slot: int) -> bool:
     return order.expire_ns == 0
 
 
-@kernel
+@inner
 def _refusal(core: Any, slot: int) -> int:
     order = order_at(core, slot)
     index = order.instrument
@@ -90,7 +89,7 @@ def _refusal(core: Any, slot: int) -> int:
     return NONE
 
 
-@kernel
+@inner
 def send_order(core: Any, strategy: int, index: int, order_type: int, tif: int, flags: int, lots: int,
                limit_ticks: int, stop_ticks: int, expire_ns: int, tag: int) -> None:  # fmt: skip
     """Number a new order, check it, and let it arrive when it is due."""
@@ -112,7 +111,7 @@ def send_order(core: Any, strategy: int, index: int, order_type: int, tif: int, 
         place(core, slot, ROOT_ARRIVING, instrument.bars + 1 + latency)
 
 
-@kernel
+@inner
 def _cancel(core: Any, slot: int) -> None:
     latency = core.latency_bars
     order = order_at(core, slot)
@@ -126,13 +125,13 @@ def _cancel(core: Any, slot: int) -> None:
         root_at(core, order.instrument, ROOT_CANCEL).slot = heap_push(core, BY_CANCEL, root, slot, core.cancel_count)
 
 
-@kernel
+@inner
 def apply_request(core: Any, request: Any) -> None:
     """Carry out one request."""
-    strategy, index = np.int64(request.strategy), np.int64(request.instrument)
-    flags = np.int64(request.flags) & (POST_ONLY | REDUCE_ONLY)  # nobody but the core sends SYSTEM orders
+    strategy, index = as_int64(request.strategy), as_int64(request.instrument)
+    flags = as_int64(request.flags) & (POST_ONLY | REDUCE_ONLY)  # nobody but the core sends SYSTEM orders
     if request.kind == ORDER_REQUEST:
-        send_order(core, strategy, index, np.int64(request.type), np.int64(request.tif), flags, request.lots,
+        send_order(core, strategy, index, as_int64(request.type), as_int64(request.tif), flags, request.lots,
                    request.limit_ticks, request.stop_ticks, request.expire_ns, request.tag)  # fmt: skip
     elif request.kind == CANCEL_REQUEST:
         slot = find_order(core, request.order_id)

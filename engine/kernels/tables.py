@@ -9,7 +9,7 @@ with TAPEWRIGHT_CHECK_BOUNDS=1 every access is checked against the table's count
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numba import types
@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 from numba.np import numpy_support
 
 from engine.kernels import layout
-from engine.kernels.compile import CHECK_BOUNDS, kernel
+from engine.kernels.compile import CHECK_BOUNDS, inner
 
 
 def _row_at(dtype: np.dtype[Any]) -> Callable[[int, int], Any]:
@@ -25,7 +25,7 @@ def _row_at(dtype: np.dtype[Any]) -> Callable[[int, int], Any]:
     record = numpy_support.from_dtype(dtype)
     size = dtype.itemsize
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def row_at(_typing: Any, _address: Any, _index: Any) -> Any:
         def code(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             address, index = arguments
@@ -34,7 +34,7 @@ def _row_at(dtype: np.dtype[Any]) -> Callable[[int, int], Any]:
 
         return record(types.int64, types.int64), code
 
-    return row_at  # type: ignore[no-any-return]
+    return cast("Callable[[int, int], Any]", row_at)
 
 
 _instrument = _row_at(layout.INSTRUMENT)
@@ -48,89 +48,89 @@ _output = _row_at(layout.OUTPUT)
 _sample = _row_at(layout.SAMPLE)
 
 
-@kernel
+@inner
 def _check(index: int, count: int) -> None:
     if CHECK_BOUNDS and (index < 0 or index >= count):
         raise IndexError("a table of the core was read out of bounds")
 
 
-@kernel
+@inner
 def instrument_at(core: Any, index: int) -> Any:
     """One INSTRUMENT."""
     _check(index, core.instrument_count)
     return _instrument(core.instruments, index)
 
 
-@kernel
+@inner
 def strategy_at(core: Any, index: int) -> Any:
     """One STRATEGY."""
     _check(index, core.strategy_count)
     return _strategy(core.strategies, index)
 
 
-@kernel
+@inner
 def ledger_at(core: Any, index: int) -> Any:
     """One LEDGER by its index, strategy · N + instrument."""
     _check(index, core.ledger_count)
     return _ledger(core.ledgers, index)
 
 
-@kernel
+@inner
 def ledger_of(core: Any, strategy: int, instrument: int) -> Any:
     """The LEDGER of a strategy on an instrument."""
     return ledger_at(core, strategy * core.instrument_count + instrument)
 
 
-@kernel
+@inner
 def tier_at(core: Any, index: int) -> Any:
     """One TIER."""
     _check(index, core.tier_count)
     return _tier(core.tiers, index)
 
 
-@kernel
+@inner
 def order_at(core: Any, slot: int) -> Any:
     """One ORDER by its slot."""
     _check(slot, core.order_capacity)
     return _order(core.orders, slot)
 
 
-@kernel
+@inner
 def node_at(core: Any, heap: int, slot: int) -> Any:
     """The NODE by which an order's slot stands in one of three heaps."""
     _check(slot, core.order_capacity)
     return _node(core.nodes, slot * 3 + heap)
 
 
-@kernel
+@inner
 def root_at(core: Any, instrument: int, root: int) -> Any:
     """The PLACE that holds one root of an instrument's heaps."""
     _check(instrument, core.instrument_count)
     return _place(core.roots, instrument * layout.ROOTS + root)
 
 
-@kernel
+@inner
 def set_at(core: Any, strategy: int, member: int) -> Any:
     """The PLACE that holds one of a strategy's eight heaps used inside a bar."""
     _check(strategy, core.strategy_count)
     return _place(core.sets, strategy * layout.SETS + member)
 
 
-@kernel
+@inner
 def table_at(core: Any, place: int) -> Any:
     """One PLACE of the table from order id to slot."""
     _check(place, core.table_size)
     return _place(core.table, place)
 
 
-@kernel
+@inner
 def output_at(core: Any, row: int) -> Any:
     """One OUTPUT."""
     _check(row, core.output_capacity)
     return _output(core.outputs, row)
 
 
-@kernel
+@inner
 def sample_at(core: Any, row: int) -> Any:
     """One SAMPLE."""
     _check(row, core.sample_capacity)

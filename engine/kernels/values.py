@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from engine.kernels.arithmetic import muldiv
-from engine.kernels.compile import kernel
+from engine.kernels.compile import inner
 from engine.kernels.layout import E12, INVERSE, SPOT, VALUE_LIMIT
 from engine.kernels.tables import instrument_at, tier_at
 
 
-@kernel
+@inner
 def value_of(instrument: Any, lots: int, ticks: int) -> int:
     """Signed value in cash units: rises with the price for a long in every kind of instrument."""
     if instrument.kind == INVERSE:
@@ -18,7 +18,7 @@ def value_of(instrument: Any, lots: int, ticks: int) -> int:
     return lots * ticks * instrument.factor
 
 
-@kernel
+@inner
 def most_lots(instrument: Any, ticks: int) -> int:
     """The greatest size whose value stays inside the capacity of the integers."""
     factor = instrument.factor
@@ -29,7 +29,7 @@ def most_lots(instrument: Any, ticks: int) -> int:
     return VALUE_LIMIT // (ticks * factor)
 
 
-@kernel
+@inner
 def maintenance_of(core: Any, instrument: Any, notional: int) -> int:
     """Maintenance margin by tiers: notional × rate − amount, of the tier that the notional falls into."""
     if instrument.kind == SPOT or notional == 0:
@@ -44,7 +44,7 @@ def maintenance_of(core: Any, instrument: Any, notional: int) -> int:
     return max(0, muldiv(notional, row.rate_e12, E12) - row.amount)
 
 
-@kernel
+@inner
 def used_margin(core: Any, instrument: Any, notional: int) -> int:
     """Initial margin of a cross or spot position of this notional."""
     leverage_e12 = core.leverage_e12
@@ -53,7 +53,7 @@ def used_margin(core: Any, instrument: Any, notional: int) -> int:
     return muldiv(notional, E12, leverage_e12)
 
 
-@kernel
+@inner
 def mark_instrument(core: Any, index: int, ticks: int) -> None:
     """Mark an instrument's net position at a price and bring the account's sums up to date."""
     instrument = instrument_at(core, index)
@@ -77,7 +77,7 @@ def mark_instrument(core: Any, index: int, ticks: int) -> None:
     instrument.margin = margin
 
 
-@kernel
+@inner
 def isolated_after(core: Any, instrument: Any, lots: int, ticks: int) -> int:
     """Isolated margin of an instrument after its net position changes by `lots` at a price."""
     net = instrument.net_lots
@@ -93,7 +93,7 @@ def isolated_after(core: Any, instrument: Any, lots: int, ticks: int) -> int:
     return margin
 
 
-@kernel
+@inner
 def is_margin_enough(core: Any, index: int, lots: int, ticks: int) -> bool:
     """Whether the account can carry `lots` more of an instrument at a price, the taker's fee counted."""
     instrument = instrument_at(core, index)

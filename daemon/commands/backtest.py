@@ -1,0 +1,83 @@
+"""`tapewright backtest`: run a config on stored data, say how it goes, print what came out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from daemon.app import BacktestReport
+
+
+def backtest(
+    context: typer.Context,
+    config_file: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML, JSON or TOML.")],
+    *,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Put a value in place of the file's, such as leverage=2."),
+    ] = None,
+    strategy: Annotated[str | None, typer.Option(metavar="NAME", help="The strategy to run.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Run a config as a backtest on the bars stored under the home folder."""
+    from config.loader import load
+    from daemon.stages import Quiet, Terminal
+
+    stages = Quiet() if as_json else Terminal()
+    config = load(config_file, overrides=settings or (), strategy=strategy)
+    stages.stage(f"Config loaded ({config_file})")
+    from daemon.app import backtest as run_backtest
+
+    report = run_backtest(context.obj.home, config, stages)
+    if as_json:
+        print(json.dumps(as_document(report)))
+    else:
+        print_summary(report)
+
+
+def print_summary(report: BacktestReport) -> None:
+    """Print the figures of a finished run."""
+    from adapters.summary import summary_text
+
+    sys.stdout.write(summary_text([(report.facts, report.metrics)], colour=sys.stdout.isatty()))
+
+
+def as_document(report: BacktestReport) -> dict[str, Any]:
+    """The one object that `--json` prints; money as decimal strings with 8 places or more."""
+    from engine.figures.metrics import as_json as figures_as_json
+
+    figures, metrics = report.result.figures, report.metrics
+    places = max(8, metrics.cash_decimals)
+
+    def money(units: int) -> str:
+        return f"{report.result.scales[0].money(units):.{places}f}"
+
+    return {
+        "run_id": report.run_id,
+        "folder": str(report.folder),
+        "hash": report.facts.run_hash,
+        "symbols": [scale.instrument.symbol for scale in report.result.scales],
+        "strategies": list(report.result.strategies),
+        "bars": report.result.bars,
+        "orders": figures["order_count"],
+        "fills": figures["fill_count"],
+        "trades": metrics.trades.count,
+        "wins": metrics.trades.wins,
+        "final_equity": money(figures["cash"] + figures["floating"]),
+        "fees": money(figures["fees"]),
+        "funding": money(figures["funding"]),
+        "max_drawdown": metrics.equity.max_drawdown,
+        "sharpe": metrics.equity.sharpe,
+        "sortino": metrics.equity.sortino,
+        "ambiguous_bars": figures["ambiguous_bars"],
+        "figures": figures_as_json(metrics),
+        "load_seconds": round(report.timings.load, 6),
+        "loop_seconds": round(report.timings.loop, 6),
+        "write_seconds": round(report.timings.write, 6),
+        "total_seconds": round(report.timings.total, 6),
+    }

@@ -1,0 +1,101 @@
+"""From a config and a home folder to the markets of a run: bars, instruments, funding."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from adapters.bar_files import path_of, read_bars
+from adapters.funding_files import funding_path, mark_path, read_funding_table
+from config.model import InstrumentOverride, RunConfig
+from engine.bars import Bars
+from engine.errors import DataError, InputMissingError
+from engine.instruments import Instrument
+from engine.market import FundingSeries, Market, static_funding
+from engine.precision import infer_unit
+from engine.settings import Funding
+
+# Some files carry the noise of binary sums in their last digits; two units in the last place are taken for that.
+_NOISE_ULPS = 2
+
+
+def load_bars(home: Path, symbol: str, config: RunConfig) -> Bars:
+    """The stored bars of a symbol inside the config's dates; raises InputMissingError where there are none."""
+    path = path_of(home, symbol, config.timeframe)
+    bars = read_bars(path, symbol, config.timeframe, config.start_ns, config.end_ns)
+    if not len(bars):
+        raise InputMissingError(
+            f"{path}: no bars between start and end",
+            remedy="See what there is with: tapewright data check; then correct start and end in the config.",
+        )
+    return bars
+
+
+def instrument_of(bars: Bars, override: InstrumentOverride, cash_decimals: int) -> Instrument:
+    """What the config says of a symbol; tick and lot from the decimals of the data where it says nothing.
+
+    An inferred lot is never finer than one cash unit at one tick: it is made coarser until that holds.
+    """
+    tick = override.tick_size or infer_unit(bars.open, bars.high, bars.low, bars.close, noise_ulps=_NOISE_ULPS)
+    multiplier = Decimal(1) if override.multiplier is None else override.multiplier
+    kind = override.kind or "linear"
+    lot = override.lot_size
+    if lot is None:
+        lot = Decimal(1) if kind == "inverse" else infer_unit(bars.volume, noise_ulps=_NOISE_ULPS)
+        unit = Decimal(1).scaleb(-cash_decimals)
+        while kind != "inverse" and (lot * tick * multiplier) % unit != 0:
+            lot *= 10
+    given = {
+        name: value
+        for name in ("minimum_notional", "maintenance_rate", "tiers")
+        if (value := getattr(override, name)) not in (None, ())
+    }
+    return Instrument(bars.symbol, tick, lot, kind=kind, multiplier=multiplier, **given)
+
+
+def funding_of(home: Path, bars: Bars, funding: Funding) -> tuple[FundingSeries | None, str]:
+    """The funding of a symbol as the config wants it, and a line that says where it comes from."""
+    if not funding.enabled:
+        return None, ""
+    named = home / funding.file.format(symbol=bars.symbol) if funding.file else None
+    path = named or funding_path(home, bars.symbol)
+    if named is not None and not named.is_file():
+        raise InputMissingError(
+            f"Funding file not found: {named}",
+            remedy=f"Run: tapewright data import FILE --kind funding --symbol {bars.symbol}, or correct funding.file.",
+        )
+    if not path.is_file():
+        series = static_funding(bars, funding.rate, funding.interval_hours)
+        if funding.rate == 0:
+            return None, f"{bars.symbol}: no funding file, and the static rate is 0: no funding"
+        return series, (
+            f"{bars.symbol}: no funding file, so the static rate {funding.rate} every {funding.interval_hours} h"
+        )
+    mark = home / funding.mark_file.format(symbol=bars.symbol) if funding.mark_file else mark_path(home, bars.symbol)
+    if funding.mark_file and not mark.is_file():
+        raise InputMissingError(
+            f"Mark price file not found: {mark}",
+            remedy=f"Run: tapewright data import FILE --kind mark --symbol {bars.symbol}, or correct the config.",
+        )
+    table = read_funding_table(bars.symbol, path, mark if mark.is_file() else None)
+    line = f"{bars.symbol}: {len(table.ts_ns):,} funding rates from {path.name}"
+    if table.duplicates_dropped:
+        line += f", {table.duplicates_dropped} given twice"
+    if table.rows_without_mark:
+        line += f", {table.rows_without_mark} without a mark price: the engine's own is taken"
+    return FundingSeries(table.ts_ns, table.rate_e12, table.mark_e8), line
+
+
+def load_market(home: Path, symbol: str, config: RunConfig) -> tuple[Market, list[str]]:
+    """One market of the run, and the lines of the run's log about it."""
+    bars = load_bars(home, symbol, config)
+    override = config.instruments.get(symbol, InstrumentOverride())
+    instrument = instrument_of(bars, override, config.settings.cash_decimals)
+    funding, line = funding_of(home, bars, config.funding)
+    lines = [f"{symbol}: {instrument.kind}, tick {instrument.tick_size}, lot {instrument.lot_size}"]
+    if instrument.kind == "spot" and funding is not None:
+        raise DataError(
+            f"{symbol}: funding is enabled, but a spot instrument pays none",
+            remedy="Switch funding off, or give the symbol another kind under `instruments`.",
+        )
+    return Market(instrument, bars, funding), lines + ([line] if line else [])

@@ -1,0 +1,300 @@
+"""An entry and an exit as one strategy: flat, the entry is asked; in a position, the exit; never while an order works.
+
+What the account says is only read when it can have changed: the runtime tells every change of an order and
+every closed trade, and between two of those a bar costs one call of the user's method.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, assert_never
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.bars import FloatColumn, timeframe_ns
+from engine.ctx import Context, Logger, Position
+from engine.errors import StrategyError, TapewrightError
+from engine.figures.trades import Trade
+from engine.indicators import parse_spec
+from engine.reading import OrderUpdate
+from engine.settings import Sizing
+from engine.strategy import Input, InputValue, Schema, Strategy, source_digest
+from strategies.loading import raised
+from strategies.parts import Part
+
+_ENTRY_TAG, _EXIT_TAG = 1, 2
+_FINISHED = frozenset({"FILLED", "CANCELED", "EXPIRED", "REJECTED"})
+_COLUMNS = ("close", "open", "high", "low", "volume", "time")
+_SIDES = {True: 1, "long": 1, "short": -1, -1: -1}
+
+
+class PartWindow:
+    """What an entry or exit sees: the market up to the current bar, its own parameters, the position.
+
+    `close` is set once a bar, as nearly every rule reads it; the other columns are cut when they are asked for.
+    """
+
+    __slots__ = ("_ctx", "_kind", "_wholes", "close", "ind", "index", "params", "side")
+
+    def __init__(self, ctx: Context, kind: str, params: dict[str, InputValue]) -> None:
+        self._ctx = ctx
+        self._kind = kind
+        self._wholes: dict[str, tuple[FloatColumn, ...]] = {}
+        self.close = ctx.close
+        self.ind = ctx.ind
+        self.index = -1
+        self.params = params
+        self.side = 0
+
+    @property
+    def open(self) -> FloatColumn:
+        """Opens up to the current bar."""
+        return self._ctx.open
+
+    @property
+    def high(self) -> FloatColumn:
+        """Highs up to the current bar."""
+        return self._ctx.high
+
+    @property
+    def low(self) -> FloatColumn:
+        """Lows up to the current bar."""
+        return self._ctx.low
+
+    @property
+    def volume(self) -> FloatColumn:
+        """Volumes up to the current bar."""
+        return self._ctx.volume
+
+    @property
+    def time(self) -> NDArray[np.int64]:
+        """Opening times up to the current bar, UTC ms."""
+        return self._ctx.time
+
+    @property
+    def price(self) -> float:
+        """The last close."""
+        return float(self.close[-1])
+
+    @property
+    def position(self) -> Position:
+        """The position: size, entry_price, pnl. `side` (1, -1, 0) is the quicker look."""
+        return self._ctx.position
+
+    @property
+    def symbol(self) -> str:
+        """The market's symbol."""
+        return self._ctx.symbol
+
+    @property
+    def timeframe(self) -> str:
+        """The timeframe of the bars."""
+        return str(self._ctx.timeframe)
+
+    @property
+    def logger(self) -> Logger:
+        """The run's log."""
+        return self._ctx.logger
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """A dict of this entry (or exit) on this market, kept with the run's snapshots."""
+        found: dict[str, Any] = self._ctx.state.setdefault(f"{self._kind} {self._ctx.symbol}", {})
+        return found
+
+    def __getitem__(self, name: str) -> Any:
+        """A column by name, or an indicator by its spec: `window["sma_20_1m"]`, several outputs as a tuple."""
+        if name in _COLUMNS:
+            return getattr(self, name)
+        wholes = self._wholes.get(name)
+        if wholes is None:
+            wholes = self._wholes[name] = self._computed(name)
+        stop = self.index + 1
+        return wholes[0][:stop] if len(wholes) == 1 else tuple([whole[:stop] for whole in wholes])
+
+    def _computed(self, text: str) -> tuple[FloatColumn, ...]:
+        spec = parse_spec(text)
+        own = self._ctx.timeframe
+        if spec.timeframe and timeframe_ns(spec.timeframe) != timeframe_ns(own):
+            raise StrategyError(
+                f'window["{text}"]: the run has bars of {own}; higher timeframes are not available yet',
+                remedy=f"Use the run's own timeframe, or leave it out: {str(spec).removesuffix('_' + spec.timeframe)}.",
+            )
+        views = getattr(self.ind, spec.name)(*spec.parameters)
+        # A view's base is the whole column that `ctx.ind` computed once.
+        return tuple(view.base for view in (views if isinstance(views, tuple) else (views,)))
+
+
+class _Trader:
+    """The rule on one market: who is asked, what is ordered."""
+
+    __slots__ = ("_ctx", "_entry_path", "_entry_window", "_exit_path", "_exit_window", "_sizing", "_value",
+                 "entry_price", "is_unsure", "is_waiting", "should_enter", "should_exit", "side")  # fmt: skip
+
+    def __init__(self, ctx: Context, entry: Part, exit_part: Part, sizing: Sizing) -> None:
+        self._ctx = ctx
+        self._entry_path, self._exit_path = entry.path, exit_part.path
+        self._sizing = sizing
+        self._value = float(sizing.value)
+        entry_params, exit_params = _own(ctx.params, "entry_"), _own(ctx.params, "exit_")
+        self._entry_window = PartWindow(ctx, "entry", entry_params)
+        self._exit_window = PartWindow(ctx, "exit", exit_params)
+        self.should_enter = entry.make(entry_params)
+        self.should_exit = exit_part.make(exit_params)
+        self.entry_price = math.nan
+        self.side = 0
+        self.is_waiting = False
+        self.is_unsure = True  # at the start, after a resume, and after each order: look before the next question
+
+    def bar(self, _: Context, index: int) -> None:
+        """One bar: ask the one whose turn it is."""
+        if self.is_unsure:
+            self._look()
+        if self.is_waiting:
+            return
+        if self.side == 0:
+            window = self._entry_window
+            window.close = self._ctx.close
+            window.index = index
+            try:
+                wanted = self.should_enter(window)
+                if not wanted:
+                    return
+            except TapewrightError:
+                raise
+            except Exception as error:  # the strategy boundary
+                raise raised(error, self._entry_path, "should_enter") from error
+            self._enter(_side_of(wanted, self._entry_path))
+            return
+        window = self._exit_window
+        window.close = self._ctx.close
+        window.index = index
+        try:
+            wanted = self.should_exit(window, self.entry_price)
+            if not wanted:
+                return
+        except TapewrightError:
+            raise
+        except Exception as error:  # the strategy boundary
+            raise raised(error, self._exit_path, "should_exit") from error
+        if not isinstance(wanted, bool | np.bool_):
+            raise StrategyError(f"{self._exit_path}: should_exit returned {wanted!r}", remedy="Return True or False.")
+        self._exit()
+
+    def on_order(self, order: OrderUpdate) -> None:
+        """An order changed: one that is done ends the waiting."""
+        if order.state not in _FINISHED:
+            return
+        self._look()
+        if order.tag == _ENTRY_TAG and order.filled > 0:
+            price = order.fill_price if math.isnan(self.entry_price) else self.entry_price
+            self._ctx.logger.info(f"ENTER at {_spelled(price)}")
+
+    def on_trade(self, trade: Trade) -> None:
+        """The position is closed, by an order, a guard, a liquidation or the end of the run."""
+        self._look()
+        self._ctx.logger.info(f"EXIT at {_spelled(trade.exit_price)}, P&L: {trade.pnl_percent:.2f}%")
+
+    def _look(self) -> None:
+        ctx = self._ctx
+        size = ctx.position.size
+        self.side = (size > 0) - (size < 0)
+        self.entry_price = ctx.position.entry_price
+        self.is_waiting = bool(ctx.orders)
+        self.is_unsure = False
+        self._entry_window.side = self._exit_window.side = self.side
+
+    def _enter(self, side: int) -> None:
+        order = self._ctx.buy if side > 0 else self._ctx.sell
+        order(self._size(), tag=_ENTRY_TAG)
+        self.is_unsure = True
+
+    def _exit(self) -> None:
+        ctx = self._ctx
+        size = 0.0
+        if self._sizing.close_policy == "recompute":
+            size = min(self._size(), abs(ctx.position.size))
+        if size > 0:
+            (ctx.sell if self.side > 0 else ctx.buy)(size, reduce_only=True, tag=_EXIT_TAG)
+        else:
+            ctx.flatten()
+        self.is_unsure = True
+
+    def _size(self) -> float:
+        sizes, sizing = self._ctx.size, self._sizing
+        match sizing.type:
+            case "fixed":
+                return sizes.fixed(self._value)
+            case "percent_equity":
+                return sizes.percent_equity(self._value)
+            case "risk":
+                return sizes.risk(self._value, float(sizing.stop_distance) * float(self._ctx.close[-1]))
+            case _:
+                assert_never(sizing.type)
+
+
+def join(entry: Part, exit_part: Part, sizing: Sizing) -> tuple[Strategy, dict[str, InputValue]]:
+    """One strategy of both, and its parameters: those of the entry as `entry_NAME`, of the exit as `exit_NAME`."""
+    traders: dict[Context, _Trader] = {}
+    bars: dict[Context, Callable[[Context, int], None]] = {}
+
+    def on_init(ctx: Context) -> None:
+        traders[ctx] = _Trader(ctx, entry, exit_part, sizing)
+        bars[ctx] = traders[ctx].bar
+
+    def on_bar(ctx: Context, i: int) -> None:
+        bars[ctx](ctx, i)
+
+    def on_order(ctx: Context, order: OrderUpdate) -> None:
+        traders[ctx].on_order(order)
+
+    def on_trade(ctx: Context, trade: Trade) -> None:
+        traders[ctx].on_trade(trade)
+
+    def on_finish(ctx: Context) -> None:
+        del traders[ctx], bars[ctx]
+
+    strategy = Strategy(
+        schema=_joined_schema(entry, exit_part), path=str(entry.path),
+        source_hash=source_digest(entry.source, exit_part.source),
+        on_init=on_init, on_bar=on_bar, on_order=on_order, on_trade=on_trade, on_finish=on_finish,
+    )  # fmt: skip
+    params = {f"entry_{name}": value for name, value in entry.params.items()}
+    return strategy, params | {f"exit_{name}": value for name, value in exit_part.params.items()}
+
+
+def _joined_schema(entry: Part, exit_part: Part) -> Schema:
+    inputs = [
+        _renamed(spec, prefix)
+        for prefix, part in (("entry_", entry), ("exit_", exit_part))
+        for spec in part.schema.inputs
+    ]
+    return Schema(
+        id=f"{entry.name}_{exit_part.name}", name=f"{entry.schema.name}, {exit_part.schema.name}", inputs=tuple(inputs)
+    )
+
+
+def _renamed(spec: Input, prefix: str) -> Input:
+    return msgspec.structs.replace(spec, name=prefix + spec.name)
+
+
+def _own(params: Mapping[str, InputValue], prefix: str) -> dict[str, InputValue]:
+    return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
+
+
+def _side_of(wanted: object, path: Path) -> int:
+    try:
+        return _SIDES[wanted]
+    except (KeyError, TypeError):
+        raise StrategyError(
+            f"{path}: should_enter returned {wanted!r}",
+            remedy='Return True or "long", "short" or -1, False or None.',
+        ) from None
+
+
+def _spelled(price: float | None) -> str:
+    return "an unknown price" if price is None else f"{price:.12g}"

@@ -1,0 +1,185 @@
+"""From a file to a Strategy: its code is run, and everything that breaks the contract is named at once.
+
+A file is read once: the bytes that are hashed are the bytes that run, whatever a bytecode cache or an editor
+does meanwhile.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import inspect
+import itertools
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+import msgspec
+
+from engine.errors import InputMissingError, StrategyError
+from engine.strategy import CALLBACKS, Schema, Strategy, checked_schema, source_digest
+
+_CONTRACT = {
+    "schema": "schema()",
+    "on_init": "on_init(ctx)",
+    "on_bar": "on_bar(ctx, i)",
+    "on_order": "on_order(ctx, order)",
+    "on_trade": "on_trade(ctx, trade)",
+    "on_finish": "on_finish(ctx)",
+    "signals": "signals(ctx)",
+}
+_ARGUMENTS = {"schema": 0, "on_init": 1, "on_bar": 2, "on_order": 2, "on_trade": 2, "on_finish": 1, "signals": 1}
+_CORRECT = "Correct the file and run: tapewright strategies check"
+_serials = itertools.count(1)
+
+
+class SourceFile(msgspec.Struct, frozen=True):
+    """A file that was read and run: its code, and the module it made."""
+
+    path: Path
+    source: bytes
+    module: ModuleType
+
+
+def read_source(path: Path) -> bytes:
+    """Return the code of a file; raises InputMissingError or StrategyError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputMissingError(f"Strategy file not found: {path}", remedy=f"Create {path}") from None
+    except OSError as error:
+        raise StrategyError(f"{path} cannot be read: {error.strerror or error}", remedy="Check its rights.") from None
+
+
+def run_file(path: Path) -> SourceFile:
+    """Run a file under a module name of its own; raises StrategyError that names the line where it fails."""
+    source = read_source(path)
+    name = f"_tapewright_file_{next(_serials)}"
+    try:
+        code = compile(source, str(path), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        text = f"\n    {error.text.strip()}" if error.text and error.text.strip() else ""
+        place = f"{path}:{error.lineno}" if error.lineno else str(path)
+        raise StrategyError(f"{place}: {error.msg}{text}", remedy=_CORRECT) from None
+    except ValueError as error:
+        raise StrategyError(f"{path}: {error}", remedy=_CORRECT) from None
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up while they are made
+    try:
+        exec(code, module.__dict__)  # noqa: S102 - running the user's own file is what this is for
+    except (Exception, SystemExit) as error:  # the strategy boundary
+        raise raised(error, path, "while it was loaded") from error
+    finally:
+        del sys.modules[name]
+    return SourceFile(path, source, module)
+
+
+def raised(error: BaseException, path: Path, where: str) -> StrategyError:
+    """What a file's own code raised, as a StrategyError with the line in that file."""
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    place = f"{path}:{lines[-1].lineno}" if lines else str(path)
+    code = f"\n    {lines[-1].line}" if lines and lines[-1].line else ""
+    return StrategyError(f"{place}: {where}: {type(error).__name__}: {error}{code}", remedy=_CORRECT)
+
+
+def load_strategy(path: Path) -> Strategy:
+    """Run a strategy's file and check it; raises StrategyError with every mistake at once."""
+    file = run_file(path)
+    problems = [problem for name in _CONTRACT for problem in _callback_problems(file.module, name)]
+    problems += _missing(file.module)
+    schema = None
+    if callable(getattr(file.module, "schema", None)) and not any(text.startswith("schema()") for text in problems):
+        try:
+            schema = called_schema(file)
+        except StrategyError as error:
+            problems.append(error.message.removeprefix(f"{path}: "))
+    refuse(path, problems)
+    assert schema is not None
+    functions = {name: getattr(file.module, name, None) for name in (*CALLBACKS, "signals")}
+    return Strategy(schema=schema, path=str(path), source_hash=source_digest(file.source), **functions)
+
+
+def called_schema(file: SourceFile) -> Schema:
+    """Return what the file's `schema()` says, checked."""
+    try:
+        found = file.module.schema()
+    except Exception as error:  # the strategy boundary
+        raise raised(error, file.path, "schema()") from error
+    return checked_schema(found, str(file.path))
+
+
+def refuse(path: Path, problems: Sequence[str]) -> None:
+    """Raise StrategyError with all problems of a file, if there are any."""
+    if problems:
+        raise StrategyError(f"{path}: " + "\n  ".join(problems), remedy=_CORRECT)
+
+
+def takes(function: Callable[..., Any], count: int, names: Mapping[str, object] | None = None) -> bool:
+    """Whether a function can be called with `count` arguments (and these keywords)."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a compiled function does not tell
+        return True
+    try:
+        signature.bind(*range(count), **(names or {}))
+    except TypeError:
+        return False
+    return True
+
+
+def never_runs(function: object) -> str:
+    """Why calling a function would not run it, or nothing."""
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return "is async, so calling it runs nothing; write a plain def"
+    if inspect.isgeneratorfunction(function):
+        return "has a yield, so calling it runs nothing; leave yield out"
+    return ""
+
+
+def _callback_problems(module: ModuleType, name: str) -> list[str]:
+    function = getattr(module, name, None)
+    if function is None:
+        return []
+    written = _CONTRACT[name]
+    if not callable(function):
+        return [f"{written}: {name} is {function!r}, not a function; write def {written}"]
+    asleep = never_runs(function)
+    if asleep:
+        return [f"{written}: {asleep}"]
+    if not takes(cast("Callable[..., Any]", function), _ARGUMENTS[name]):
+        return [f"{written}: it is written as {name}{inspect.signature(function)}; write def {written}"]
+    return []
+
+
+def _missing(module: ModuleType) -> list[str]:
+    """What is not there, with names that may have been meant."""
+    has = {name for name in _CONTRACT if getattr(module, name, None) is not None}
+    own = [
+        name
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and name not in _CONTRACT
+    ]
+    meant = {name: near for name in own if (near := _nearest(name, set(_CONTRACT) - has))}
+    needed = {"schema"} - has | ({"on_bar", "signals"} if not has & {"on_bar", "signals"} else set())
+    problems = [
+        f"{name}(): no such callback; did you mean {_CONTRACT[near]}?"
+        for name, near in meant.items()
+        if near in needed or name.lower().startswith("on")
+    ]
+    if "schema" in needed:
+        problems.append('no schema(): write def schema(): return {"id": "my_idea", "name": "My idea", "inputs": {}}')
+    if "on_bar" in needed:
+        problems.append("neither on_bar(ctx, i) nor signals(ctx): a strategy needs one of them")
+    return problems
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    """The known name that another looks like, underscores and case aside, or nothing."""
+    plain = {each.replace("_", ""): each for each in sorted(known)}
+    near = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=0.8)
+    return plain[near[0]] if near else ""
