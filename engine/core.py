@@ -92,7 +92,15 @@ class Engine:
                     remedy="Check the data with: tapewright data check",
                 )
             case _:
-                raise AssertionError(f"the core stopped itself at record {position}: wake {wake}")
+                self._raise_defect()
+
+    def _raise_defect(self) -> None:
+        if self._figures[_DEFECT] == layout.OVERFLOWN:
+            raise CapacityError(
+                "what one trade has bought and sold does not fit 64-bit integers",
+                remedy="Lower cash_decimals, or trade smaller sizes.",
+            )
+        raise AssertionError("the core refused an order's change of state")
 
     def _flush_outputs(self) -> None:
         count = int(self.state.core["output_count"][0])
@@ -129,7 +137,7 @@ class Engine:
         first = int(figures[_ORDER_COUNT]) + 1
         submit_kernel(self.state.core, requests)
         if figures[_DEFECT]:
-            raise AssertionError("the core refused an order's change of state")
+            self._raise_defect()
         return first
 
     def has_outputs(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal
 
 import msgspec
@@ -10,6 +11,7 @@ from engine.errors import CapacityError, ConfigError
 from engine.settings import InstrumentKind, MarginTier
 
 INT64_MAX = 2**63 - 1
+_JUMP_MOST = Decimal("1e-6")  # venues round their amounts
 
 
 class Instrument(msgspec.Struct, frozen=True):
@@ -27,6 +29,33 @@ class Instrument(msgspec.Struct, frozen=True):
     minimum_notional: Decimal = Decimal(0)
     maintenance_rate: Decimal = Decimal("0.005")
     tiers: tuple[MarginTier, ...] = ()
+
+    def margin_tiers(self) -> tuple[MarginTier, ...]:
+        """The maintenance tiers, one from 0 on where none are given, with amounts that join them.
+
+        Where no tier has an amount they are derived, as exchanges do: amount = amount before + floor × (rate −
+        rate before), so that maintenance has no jump. Raises ConfigError where given amounts leave a jump: at
+        which price a position is liquidated would then depend on the way that price came.
+        """
+        if not self.tiers:
+            return (MarginTier(Decimal(0), self.maintenance_rate),)
+        joined = [self.tiers[0]]
+        is_derived = all(tier.maintenance_amount == 0 for tier in self.tiers)
+        for before, tier in itertools.pairwise(self.tiers):
+            step = tier.notional_floor * (tier.maintenance_rate - before.maintenance_rate)
+            if is_derived:
+                amount = joined[-1].maintenance_amount + step
+                joined.append(MarginTier(tier.notional_floor, tier.maintenance_rate, amount))
+                continue
+            expected = before.maintenance_amount + step
+            if abs(tier.maintenance_amount - expected) > _JUMP_MOST * max(Decimal(1), abs(expected)):
+                raise ConfigError(
+                    f"instruments.{self.symbol}.tiers: maintenance_amount {tier.maintenance_amount} at notional"
+                    f" {tier.notional_floor} leaves a jump of the maintenance margin; {expected} joins the tiers",
+                    remedy="Correct it, or leave out every maintenance_amount to have them derived.",
+                )
+            joined.append(tier)
+        return tuple(joined)
 
     def price_ticks(self, price: Decimal) -> int:
         """A price as ticks; raises ConfigError where it is no whole number of them."""

@@ -165,8 +165,8 @@ class Replay:
     def finish(self, progress: Progress | None = None) -> RunResult:
         """Run on to the end and return everything."""
         while self.run_bars(_CHUNK):
-            if progress is not None:
-                progress(min(self._calls, self._bars), self._bars)
+            if progress is not None and self._calls < self._calls_total:
+                progress(self._calls, self._calls_total)
         self._follow(len(self.stream.records))
         for runner in self._runners:
             if runner.run.strategy.on_finish is not None:

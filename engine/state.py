@@ -104,8 +104,8 @@ def _instrument_rows(
                 _e12(tier.maintenance_rate, f"{instrument.symbol}: maintenance_rate"),
                 to_units(tier.maintenance_amount, cash_unit, f"{instrument.symbol}: maintenance_amount"),
             )
-            for tier in instrument.tiers
-        ] or [(0, _e12(instrument.maintenance_rate, f"{instrument.symbol}: maintenance_rate"), 0)]
+            for tier in instrument.margin_tiers()
+        ]
         most_ticks = layout.UNLIMITED if instrument.kind == "inverse" else layout.VALUE_LIMIT // factor
         rows.append(
             {

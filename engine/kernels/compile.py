@@ -78,8 +78,15 @@ def is_compiled() -> bool:
 
 
 def _compiled(function: Function, *, for_python: bool) -> Function:
-    options: dict[str, Any] = {"_nrt": False, "nogil": True, "boundscheck": CHECK_BOUNDS, "no_cfunc_wrapper": True}
-    compiled: Any = numba.njit(cache=CACHE_FOLDER is not None, no_cpython_wrapper=not for_python, **options)(function)
+    options: dict[str, Any] = {
+        "_nrt": False,
+        "nogil": True,
+        "cache": CACHE_FOLDER is not None,
+        "boundscheck": CHECK_BOUNDS,
+        "no_cfunc_wrapper": True,
+        "no_cpython_wrapper": not for_python,
+    }
+    compiled: Any = cast("Any", numba.njit)(**options)(function)
     resolve = compiled.get_call_template
 
     def without_literals(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:

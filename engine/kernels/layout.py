@@ -53,6 +53,9 @@ LINEAR, INVERSE, SPOT = 0, 1, 2
 WAKE_DONE, WAKE_OUTPUTS_FULL, WAKE_SAMPLES_FULL, WAKE_ORDERS_FULL, WAKE_STEP, WAKE_UPDATE = 0, 1, 2, 3, 4, 5
 WAKE_DEFECT, WAKE_CAPACITY, WAKE_BAD_RECORD = 6, 7, 8
 
+# What stops the core for good: an order's change of state that the table refuses; a trade's turnover past 2^62
+REFUSED_TRANSITION, OVERFLOWN = 1, 2
+
 # Heaps an order may be linked into
 BY_PRICE, BY_TIME, BY_CANCEL = 0, 1, 2
 # Roots of one instrument. The first eight share the heap BY_PRICE: an order stands in one of them at most.

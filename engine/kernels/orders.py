@@ -23,6 +23,7 @@ from engine.kernels.layout import (
     NOWHERE,
     ORDER_OUTPUT,
     PARTIAL,
+    REFUSED_TRANSITION,
     REJECTED,
     ROOT_BUY_LIMIT,
     ROOT_BUY_STOP,
@@ -190,7 +191,7 @@ def step_state(core: Any, slot: int, after: int) -> None:
     """Change an order's core; anything the transition table refuses is a defect and stops the core."""
     order = order_at(core, slot)
     if (MAY_FOLLOW[order.state] >> after) & 1 == 0:
-        core.defect = 1
+        core.defect = REFUSED_TRANSITION
     order.state = after
 
 

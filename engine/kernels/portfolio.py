@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.kernels.arithmetic import muldiv
 from engine.kernels.compile import inner
-from engine.kernels.layout import E12, FILL_OUTPUT, INVERSE, SPOT, TRADE_OUTPUT, UNLIMITED
+from engine.kernels.layout import E12, FILL_OUTPUT, INVERSE, OVERFLOWN, SPOT, TRADE_OUTPUT, UNLIMITED
 from engine.kernels.outputs import emit, header
 from engine.kernels.tables import instrument_at, ledger_at, ledger_of
 from engine.kernels.values import isolated_after, mark_instrument, value_of
@@ -119,6 +119,8 @@ def book_fill(core: Any, strategy: int, index: int, order_id: int, order_state: 
             _begin_trade(core, strategy, index)
         ledger.trade_lots += opening
         ledger.trade_entry_value += abs(opening_value)
+        if ledger.trade_entry_value > UNLIMITED:
+            core.defect = OVERFLOWN
         ledger.trade_fees += fee - fee_closing
         if abs(ledger.lots) > abs(ledger.trade_lots_most):
             ledger.trade_lots_most = ledger.lots

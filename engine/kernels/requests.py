@@ -38,6 +38,7 @@ from engine.kernels.layout import (
     STOP_LIMIT,
     SYSTEM,
     TARGET_REQUEST,
+    UNLIMITED,
 )
 from engine.kernels.orders import change_order, find_order, open_order, place, start_expiry
 from engine.kernels.tables import instrument_at, ledger_of, order_at, root_at
@@ -49,7 +50,9 @@ def _is_well_formed(core: Any, slot: int) -> bool:
     order = order_at(core, slot)
     needs_limit = order.type == LIMIT or order.type == STOP_LIMIT
     needs_stop = order.type == STOP or order.type == STOP_LIMIT
-    if order.lots == 0 or order.type < MARKET or order.type > STOP_LIMIT or order.tif < GTC or order.tif > GTD:
+    if order.lots == 0 or order.lots > UNLIMITED or order.lots < -UNLIMITED:
+        return False
+    if order.type < MARKET or order.type > STOP_LIMIT or order.tif < GTC or order.tif > GTD:
         return False
     if needs_limit != (order.limit_ticks > 0) or needs_stop != (order.stop_ticks > 0):
         return False
@@ -127,18 +130,21 @@ def _cancel(core: Any, slot: int) -> None:
 
 @inner
 def apply_request(core: Any, request: Any) -> None:
-    """Carry out one request."""
+    """Carry out one request; one of a strategy or instrument that the run does not have does nothing."""
     strategy, index = as_int64(request.strategy), as_int64(request.instrument)
+    if strategy >= core.strategy_count or index >= core.instrument_count:
+        return
     flags = as_int64(request.flags) & (POST_ONLY | REDUCE_ONLY)  # nobody but the core sends SYSTEM orders
     if request.kind == ORDER_REQUEST:
         send_order(core, strategy, index, as_int64(request.type), as_int64(request.tif), flags, request.lots,
                    request.limit_ticks, request.stop_ticks, request.expire_ns, request.tag)  # fmt: skip
     elif request.kind == CANCEL_REQUEST:
         slot = find_order(core, request.order_id)
-        if slot >= 0:
+        if slot >= 0 and order_at(core, slot).strategy == strategy:
             _cancel(core, slot)
     elif request.kind == TARGET_REQUEST:
-        lots = request.lots - ledger_of(core, strategy, index).lots
+        wanted = max(-UNLIMITED, min(UNLIMITED, request.lots))
+        lots = wanted - ledger_of(core, strategy, index).lots
         if lots != 0:
             send_order(core, strategy, index, MARKET, GTC, flags, lots, 0, 0, 0, request.tag)
     elif request.kind == CANCEL_ALL_REQUEST:

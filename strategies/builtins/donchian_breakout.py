@@ -48,7 +48,8 @@ def follow(ctx, held, price):
     """Move the stop up to `price`, never down."""
     stops = [order for order in ctx.orders if order.type == "stop"]
     if price > 0 and all(price > stop.stop_price for stop in stops):
-        ctx.sell(held, price=price, type="stop", reduce_only=True)
+        size = max([held, *(abs(stop.size) for stop in stops)])  # the entry may still be filling
+        ctx.sell(size, price=price, type="stop", reduce_only=True)
         for stop in stops:
             ctx.cancel(stop.id)
 

@@ -19,23 +19,20 @@ def schema():
 
 
 def on_bar(ctx, i):
-    if i < 1:
-        return
     params = ctx.params
     _, _, histogram = ctx.ind.macd(ctx.close, params["fast"], params["slow"], params["signal"])
-    if histogram[i] > 0 >= histogram[i - 1]:
-        hold(ctx, ctx.size.percent_equity(params["size"]))
-    elif histogram[i] < 0 <= histogram[i - 1]:
-        hold(ctx, -ctx.size.percent_equity(params["size"]) if params["allow_short"] else 0.0)
-
-
-def hold(ctx, wanted):
-    """Go from the position that is held to the one that is wanted, by one order."""
-    ctx.cancel_all()
-    held = ctx.position.size
-    if wanted == 0 and held == 0 or wanted > 0 and held > 0 or wanted < 0 and held < 0:
+    if histogram[i] > 0:
+        side = 1
+    elif histogram[i] < 0:
+        side = -1 if params["allow_short"] else 0
+    else:  # not known yet, or exactly on the line
         return
+    held = ctx.position.size
+    if ctx.orders or side == (held > 0) - (held < 0):
+        return
+    # One order takes the position from where it is to where it should be, from short to long too.
+    wanted = side * ctx.size.percent_equity(params["size"])
     if wanted > held:
         ctx.buy(wanted - held)
-    else:
+    elif wanted < held:
         ctx.sell(held - wanted)

@@ -144,7 +144,7 @@ def statistics_of(bars: Bars, result: RunResult) -> dict[str, float | str | int]
         "Return [%]": total,
         "Return (Ann.) [%]": 100 * annual,
         "Volatility (Ann.) [%]": 100 * volatility,
-        "CAGR [%]": 100 * ((equity[-1] / equity[0]) ** (252 / len(daily)) - 1),
+        "CAGR [%]": 100 * ((equity[-1] / equity[0]) ** (365.25 / (days[-1] - days[0]).days) - 1),
         "Buy & Hold Return [%]": hold,
         "Sharpe Ratio": annual / volatility,
         "Sortino Ratio": annual / downside,

@@ -568,9 +568,8 @@ class Twin:
             wish = replace(wish, flags=flags)
             self._submit_order(wish)
         elif request.kind == CANCEL:
-            # reading: an order may be canceled by whoever knows its id.
             for order in self.orders:
-                if order.id == request.order_id:
+                if order.id == request.order_id and order.strategy == request.strategy:
                     self._ask_cancel(order)
         elif request.kind == CANCEL_ALL:
             for order in self.orders:
@@ -635,7 +634,7 @@ class Twin:
         return R_NONE
 
     def _is_invalid(self, order: Order) -> bool:
-        if order.lots == 0 or order.type not in (MARKET, LIMIT, STOP, STOP_LIMIT):
+        if order.lots == 0 or abs(order.lots) > 2**62 or order.type not in (MARKET, LIMIT, STOP, STOP_LIMIT):
             return True
         if order.tif not in (GTC, IOC, FOK, GTD):
             return True
