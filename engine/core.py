@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -176,7 +177,7 @@ class Engine:
         try:
             with np.load(io.BytesIO(snapshot), allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-        except (ValueError, OSError, EOFError, KeyError) as error:
+        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise DataError(f"not a snapshot: {error}", remedy="Start from the tape instead.") from error
         if str(arrays.pop("magic", "")) != _SNAPSHOT_MAGIC:
             raise DataError("a snapshot of another version of the core", remedy="Start from the tape instead.")

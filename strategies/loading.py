@@ -181,5 +181,5 @@ def _missing(module: ModuleType) -> list[str]:
 def _nearest(name: str, known: set[str]) -> str:
     """The known name that another looks like, underscores and case aside, or nothing."""
     plain = {each.replace("_", ""): each for each in sorted(known)}
-    near = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=0.8)
+    near = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=0.72)
     return plain[near[0]] if near else ""
