@@ -362,6 +362,12 @@ class Context(Window):
         limit, stop = None, None
         if kind == "market" and price is not None:
             raise StrategyError("a market order has no price", remedy='Leave price out, or use type="limit".')
+        if kind in {"market", "limit"} and stop_price is not None:
+            raise StrategyError(f"a {kind} order has no stop_price", remedy='Use type="stop" or type="stop_limit".')
+        if kind == "stop" and price is not None and stop_price is not None:
+            raise StrategyError(
+                "a stop order has one price", remedy='Give it as price or as stop_price, or use type="stop_limit".'
+            )
         if kind in {"limit", "stop_limit"}:
             limit = self._ticks(price, "price", up=side < 0)
         if kind == "stop":

@@ -14,9 +14,8 @@ from engine.bars import Bars, IntColumn, timeframe_ns
 from engine.instruments import Instrument
 from engine.kernels import layout
 from engine.kernels.layout import RECORD
+from engine.kernels.records import fill_bars
 from engine.precision import to_units
-
-_PRICE_COLUMNS = (("a", "open"), ("b", "high"), ("c", "low"), ("d", "close"))
 
 
 class FundingSeries(msgspec.Struct, frozen=True):
@@ -60,16 +59,20 @@ def static_funding(bars: Bars, rate: Decimal, interval_hours: int) -> FundingSer
     return FundingSeries(times, np.full(len(times), rate_e12), np.zeros(len(times), dtype=np.int64), is_static=True)
 
 
-def _bar_records(market: Market, index: int) -> NDArray[Any]:
+def _write_bars(records: NDArray[Any], market: Market, index: int) -> None:
     bars, instrument = market.bars, market.instrument
-    records = np.zeros(len(bars), dtype=RECORD)
-    records["ts_exchange_ns"] = bars.ts_ns
-    records["ts_receive_ns"] = bars.ts_ns + timeframe_ns(bars.timeframe)
-    records["kind"] = layout.BAR
-    records["instrument"] = index
-    for field, name in _PRICE_COLUMNS:
-        records[field] = to_units(getattr(bars, name), instrument.tick_size, f"{bars.symbol} {name}")
-    records["e"] = to_units(bars.volume, instrument.lot_size, f"{bars.symbol} volume", "floor")
+    opened, high, low, closed = (
+        to_units(getattr(bars, name), instrument.tick_size, f"{bars.symbol} {name}")
+        for name in ("open", "high", "low", "close")
+    )
+    volume = to_units(bars.volume, instrument.lot_size, f"{bars.symbol} volume", "floor")
+    ts_ns = np.ascontiguousarray(bars.ts_ns)
+    fill_bars(records, index, timeframe_ns(bars.timeframe), ts_ns, opened, high, low, closed, volume)
+
+
+def _bar_records(market: Market, index: int) -> NDArray[Any]:
+    records = np.empty(len(market.bars), dtype=RECORD)
+    _write_bars(records, market, index)
     return records
 
 
@@ -117,11 +120,12 @@ def _ordered(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 def event_stream(markets: Sequence[Market]) -> EventStream:
     """Merge the markets into one ordered stream that ends with END; raises DataError where prices are off the tick."""
+    if len(markets) == 1 and markets[0].funding is None:
+        return _plain_stream(markets[0])
     bars = [_bar_records(market, index) for index, market in enumerate(markets)]
     funding = [_funding_records(market, index) for index, market in enumerate(markets)]
     opens = [_open_records(own_bars, own_funding) for own_bars, own_funding in zip(bars, funding, strict=True)]
-    is_plain = len(markets) == 1 and not len(funding[0])
-    ordered = bars[0] if is_plain else _ordered([*bars, *funding, *opens])
+    ordered = _ordered([*bars, *funding, *opens])
     records = np.zeros(len(ordered) + 1, dtype=RECORD)
     records[:-1] = ordered
     bar_places = np.nonzero(records["kind"] == layout.BAR)[0]
@@ -129,9 +133,7 @@ def event_stream(markets: Sequence[Market]) -> EventStream:
     is_last = np.ones(len(bar_places), dtype=bool)
     is_last[:-1] = times[1:] != times[:-1]
     records["flags"][bar_places[is_last]] |= layout.LAST
-    records["kind"][-1], records["flags"][-1] = layout.END, layout.LAST
-    if len(bar_places):
-        records["ts_exchange_ns"][-1] = records["ts_receive_ns"][-1] = times[-1]
+    _write_end(records, int(times[-1]) if len(times) else 0)
     step_of_place = np.cumsum(is_last) - is_last
     owner = records["instrument"][bar_places]
     return EventStream(
@@ -139,3 +141,20 @@ def event_stream(markets: Sequence[Market]) -> EventStream:
         step_stops=(bar_places[is_last] + 1).astype(np.int64),
         bar_steps=tuple(step_of_place[owner == index].astype(np.int64) for index in range(len(markets))),
     )
+
+
+def _plain_stream(market: Market) -> EventStream:
+    """One market without funding: every bar is a step."""
+    count = len(market.bars)
+    records = np.empty(count + 1, dtype=RECORD)
+    _write_bars(records[:-1], market, 0)
+    records["flags"][:-1] = layout.LAST
+    _write_end(records, int(records["ts_receive_ns"][-2]) if count else 0)
+    steps = np.arange(count, dtype=np.int64)
+    return EventStream(records=records, step_stops=steps + 1, bar_steps=(steps,))
+
+
+def _write_end(records: NDArray[Any], ts_ns: int) -> None:
+    records[-1:] = np.zeros(1, dtype=RECORD)
+    records["kind"][-1], records["flags"][-1] = layout.END, layout.LAST
+    records["ts_exchange_ns"][-1] = records["ts_receive_ns"][-1] = ts_ns

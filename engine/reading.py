@@ -94,42 +94,68 @@ def view_as(outputs: NDArray[np.int64], kind: int, view: np.dtype[np.void]) -> N
     return np.ascontiguousarray(outputs[kinds_of(outputs) == kind]).view(view).reshape(-1)
 
 
-def trade_of(row: Any, scale: Scale, strategy: str, fills: int) -> Trade:
-    """A closed trade from its TRADE output."""
-    entered, most = int(row["lots_entered"]), int(row["lots_most"])
-    gross, fees, funding = (scale.money(row[name]) for name in ("gross", "fees", "funding"))
-    entry_value = scale.money(row["entry_value"])
-    pnl, mae, mfe = gross - fees - funding, scale.money(row["mae"]), scale.money(row["mfe"])
-    percent = 100 / entry_value if entry_value else Decimal(0)
-    return Trade(
-        trade_id=int(row["trade_id"]), strategy=strategy, symbol=scale.instrument.symbol,
-        side="long" if most > 0 else "short", entry_ts_ns=int(row["entry_ts_ns"]), exit_ts_ns=int(row["ts_ns"]),
-        entry_price=scale.average_price(int(row["entry_value"]), entered),
-        exit_price=scale.average_price(int(row["exit_value"]), entered),
-        size=scale.size(abs(most)), gross_pnl=gross, fees=fees, funding=funding, pnl=pnl,
-        pnl_percent=float(pnl * percent), mae=mae, mfe=mfe, mae_percent=float(mae * percent),
-        mfe_percent=float(mfe * percent), mae_r=None, mfe_r=None, bars_held=int(row["bars_held"]), fills=fills,
-        exit_reason=_EXIT[int(row["reason"])],
+def _average_prices(values: NDArray[np.int64], lots: NDArray[np.int64], scale: Scale) -> NDArray[np.float64]:
+    """Average prices of `lots` that were worth `values` cash units; exact where a trade had one price."""
+    factor = scale.instrument.value_factor(scale.cash_decimals)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if scale.instrument.kind == "inverse":
+            ticks = lots.astype(np.float64) * factor / values
+        else:
+            ticks = values / (lots.astype(np.float64) * factor)
+    per_unit = 1 / scale.instrument.tick_size
+    return ticks / float(per_unit) if per_unit == per_unit.to_integral_value() else ticks * scale.tick
+
+
+def _trade_rows(rows: NDArray[Any], scale: Scale, names: Sequence[str], fills: NDArray[np.int64]) -> list[Trade]:
+    """The closed trades of one instrument."""
+    symbol, shift, lot = scale.instrument.symbol, -scale.cash_decimals, scale.instrument.lot_size
+    pnl = rows["gross"] - rows["fees"] - rows["funding"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        percents = [100.0 * (amounts / rows["entry_value"]) for amounts in (pnl, rows["mae"], rows["mfe"])]
+    money = [
+        [Decimal(units).scaleb(shift) for units in amounts.tolist()]
+        for amounts in (rows["gross"], rows["fees"], rows["funding"], pnl, rows["mae"], rows["mfe"])
+    ]
+    entries = _average_prices(rows["entry_value"], rows["lots_entered"], scale)
+    exits = _average_prices(rows["exit_value"], rows["lots_entered"], scale)
+    columns: tuple[list[Any], ...] = (
+        rows["trade_id"].tolist(), rows["strategy"].tolist(), rows["lots_most"].tolist(), rows["entry_ts_ns"].tolist(),
+        rows["ts_ns"].tolist(), entries.tolist(), exits.tolist(), *money, *(column.tolist() for column in percents),
+        rows["bars_held"].tolist(), fills[rows["trade_id"]].tolist(), rows["reason"].tolist(),
     )  # fmt: skip
+    return [
+        Trade(
+            trade_id=trade_id, strategy=names[strategy], symbol=symbol, side="long" if most > 0 else "short",
+            entry_ts_ns=entry_ts, exit_ts_ns=exit_ts, entry_price=entry, exit_price=exited, size=abs(most) * lot,
+            gross_pnl=gross, fees=fees, funding=funding, pnl=net, pnl_percent=net_percent, mae=mae, mfe=mfe,
+            mae_percent=mae_percent, mfe_percent=mfe_percent, mae_r=None, mfe_r=None, bars_held=bars, fills=count,
+            exit_reason=_EXIT[reason],
+        )
+        for trade_id, strategy, most, entry_ts, exit_ts, entry, exited, gross, fees, funding, net, mae, mfe,
+            net_percent, mae_percent, mfe_percent, bars, count, reason in zip(*columns, strict=True)
+    ]  # fmt: skip
 
 
 def trades_of(outputs: NDArray[np.int64], scales: Sequence[Scale], strategies: Sequence[str]) -> list[Trade]:
     """All closed trades, in the order in which they closed."""
     rows = view_as(outputs, layout.TRADE_OUTPUT, layout.TRADE_VIEW)
     fills = view_as(outputs, layout.FILL_OUTPUT, layout.FILL_VIEW)
-    counts = np.bincount(fills["trade_id"], minlength=1) if len(fills) else np.zeros(1, dtype=np.int64)
+    length = 1 + max((int(ids.max()) for ids in (rows["trade_id"], fills["trade_id"]) if len(ids)), default=0)
+    counts = np.bincount(fills["trade_id"], minlength=length)
     # A fill that turns a position closes one trade and opens the next; it carries the new one's number.
-    turning = (fills["pnl"] != 0) & (np.abs(fills["lots"]) > np.abs(fills["ledger_lots"])) & (fills["ledger_lots"] != 0)
-    turned = np.bincount(_trades_before(fills, turning), minlength=len(counts)) if turning.any() else counts * 0
-    return [
-        trade_of(
-            row,
-            scales[row["instrument"]],
-            strategies[row["strategy"]],
-            sum(int(count[row["trade_id"]]) for count in (counts, turned) if row["trade_id"] < len(count)),
-        )
-        for row in rows
+    turning = (fills["lots"] > 0) == (fills["ledger_lots"] > 0)
+    turning &= (fills["ledger_lots"] != 0) & (np.abs(fills["lots"]) > np.abs(fills["ledger_lots"]))
+    if turning.any():
+        counts += np.bincount(_trades_before(fills, turning), minlength=length)
+    found = [
+        trade
+        for index, scale in enumerate(scales)
+        for trade in _trade_rows(rows[rows["instrument"] == index], scale, strategies, counts)
     ]
+    if len(scales) > 1:
+        place = {trade_id: order for order, trade_id in enumerate(rows["trade_id"].tolist())}
+        found.sort(key=lambda trade: place[trade.trade_id])
+    return found
 
 
 def _trades_before(fills: NDArray[Any], turning: NDArray[np.bool_]) -> NDArray[np.int64]:

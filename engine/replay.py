@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, repeat
 from typing import Any
@@ -23,6 +24,7 @@ from engine.strategy import InputValue, Strategy
 
 _CHUNK = 8_192
 _ECHOES_MOST = 1_000
+_ECHO_OUTPUTS_MOST = 20_000  # where each answer gives several updates, rounds grow too fast to be counted out
 
 
 class StrategyRun(msgspec.Struct, frozen=True):
@@ -57,7 +59,7 @@ Progress = Callable[[int, int], None]
 class _Runner:
     """One strategy on one market."""
 
-    __slots__ = ("bar_stops", "context", "market", "on_bar", "reader", "run", "strategy")
+    __slots__ = ("bar_stops", "context", "fills", "last_trade", "market", "on_bar", "reader", "run", "strategy")
 
     def __init__(self, run: StrategyRun, strategy: int, market: int, context: Context, bar_stops: NDArray[np.int64],
                  reader: OrderReader) -> None:  # fmt: skip
@@ -68,6 +70,8 @@ class _Runner:
         self.bar_stops = bar_stops  # records that have been seen when a bar is known
         self.reader = reader
         self.on_bar = run.strategy.on_bar
+        self.fills: Counter[int] = Counter()  # fills of each open trade
+        self.last_trade = 0
 
 
 class Replay:
@@ -86,6 +90,7 @@ class Replay:
         self._runners = [self._runner(index, market) for index, run in enumerate(runs) for market in run.markets]
         self._told: list[NDArray[np.int64]] = []
         self._listens = any(run.strategy.on_order or run.strategy.on_trade for run in runs)
+        self._is_asked_ahead = False
         self._bars = sum(len(market.bars) for market in markets)
         self._calls = 0
         self._calls_total = sum(len(runner.bar_stops) for runner in self._runners if runner.on_bar is not None)
@@ -123,6 +128,9 @@ class Replay:
         if pending:
             requests = np.concatenate(pending)
             self.account.pending = requests[np.argsort(requests["step"], kind="stable")]
+            # Who listens is told of these at their bars, though no bar's call has asked for them.
+            self._is_asked_ahead = self._listens
+            self.account.is_moving = self._is_asked_ahead
         self._schedule = self._calls_in_order()
 
     def _signals(self, runner: _Runner) -> NDArray[Any]:
@@ -184,7 +192,7 @@ class Replay:
             for stop, index, runner in calls:
                 if account.is_moving:
                     self._follow(stop)
-                    account.is_moving = account.engine.is_moving(self._listens)
+                    account.is_moving = self._is_asked_ahead or account.engine.is_moving(self._listens)
                 account.stop = stop
                 runner.context.show(index + 1)
                 runner.on_bar(runner.context, index)  # type: ignore[misc]
@@ -210,16 +218,22 @@ class Replay:
 
     def _tell(self) -> None:
         """Hand new outputs to `on_order` and `on_trade`; what they order is handed on in turn."""
+        echoes = -1  # outputs that answers to the first ones caused
         for _ in range(_ECHOES_MOST):
             if not self.engine.has_outputs():
                 return
             rows = self.engine.outputs()
             self._told.append(rows)
+            echoes = 0 if echoes < 0 else echoes + len(rows)
+            if echoes > _ECHO_OUTPUTS_MOST:
+                break
             for runner in self._runners:
                 runner.context.show(int(np.searchsorted(runner.bar_stops, self.account.stop, side="right")))
                 self._tell_runner(runner, rows)
         raise StrategyError(
-            f"callbacks answered each other more than {_ECHOES_MOST} times at one bar",
+            f"callbacks answered each other more than {_ECHOES_MOST} times at one bar"
+            if echoes <= _ECHO_OUTPUTS_MOST
+            else f"callbacks answered each other with more than {_ECHO_OUTPUTS_MOST} updates at one bar",
             remedy="Let on_order not send an order for every update of an order.",
         )
 
@@ -227,15 +241,21 @@ class Replay:
         strategy = runner.run.strategy
         for row in _rows_of(runner, rows):
             kind = int(row[2]) & 0xFF
+            if kind == layout.FILL_OUTPUT:
+                runner.last_trade = int(row[13])
+                runner.fills[runner.last_trade] += 1
             if kind in {layout.ORDER_OUTPUT, layout.FILL_OUTPUT}:
                 for update in runner.reader.updates(row[None]):
                     if strategy.on_order is not None:
                         with self._boundary.of(runner, "on_order"):
                             strategy.on_order(runner.context, update)
-            elif strategy.on_trade is not None and kind == layout.TRADE_OUTPUT:
-                trades = trades_of(row[None], self.scales, [run.name for run in self.runs])
-                with self._boundary.of(runner, "on_trade"):
-                    strategy.on_trade(runner.context, trades[0])
+            elif kind == layout.TRADE_OUTPUT:
+                trade = trades_of(row[None], self.scales, [run.name for run in self.runs])[0]
+                turned = runner.last_trade != trade.trade_id  # the fill that closed it opened the next one
+                trade = msgspec.structs.replace(trade, fills=runner.fills.pop(trade.trade_id, 0) + turned)
+                if strategy.on_trade is not None:
+                    with self._boundary.of(runner, "on_trade"):
+                        strategy.on_trade(runner.context, trade)
 
     def snapshot(self) -> bytes:
         """The run after the last bar made: the engine, each `ctx.state`, and where the run stands."""
@@ -270,8 +290,12 @@ class Replay:
         told = np.frombuffer(found["told"], dtype=np.int64).reshape(-1, layout.OUTPUT_WORDS)
         self._told = [told]
         for runner in self._runners:
-            for _ in runner.reader.updates(_rows_of(runner, told)):
+            own = _rows_of(runner, told)
+            for _ in runner.reader.updates(own):
                 pass
+            fills = own[(own[:, 2] & 0xFF) == layout.FILL_OUTPUT]
+            runner.fills.update(fills[:, 13].tolist())
+            runner.last_trade = int(fills[-1, 13]) if len(fills) else 0
 
     def _result(self) -> RunResult:
         outputs = np.concatenate([*self._told, self.engine.outputs()])

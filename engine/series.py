@@ -90,9 +90,13 @@ class Window:
 
 def is_prefix(values: Any, column: NDArray[Any]) -> bool:
     """Whether an array is a view of a whole column from its start on, without steps."""
-    if getattr(values, "base", None) is not column:
+    base = getattr(values, "base", None)
+    # A view of a column that is itself cut from a longer one has that one as its base.
+    if base is None or (base is not column and base is not column.base):
         return False
-    return bool(values.ndim == 1 and values.strides == column.strides and values.ctypes.data == column.ctypes.data)
+    if values.ndim != 1 or values.dtype != column.dtype or len(values) > len(column):
+        return False
+    return bool(values.strides == column.strides and values.ctypes.data == column.ctypes.data)
 
 
 class _Known:

@@ -100,7 +100,7 @@ def _compiled(function: Function, *, for_python: bool) -> Function:
 
 
 def _load_without_registries(compiled: Any) -> None:
-    """Let machine code come from the cache without numba's registries, which only compiling needs (0.6 s at a start)."""
+    """Let machine code come from the cache without numba's registries: only compiling needs them (0.6 s a start)."""
     cache = compiled._cache  # noqa: SLF001
 
     def load_overload(signature: Any, target: Any) -> Any:

@@ -67,7 +67,7 @@ ROWS = [[cell.strip() for cell in line.split("|")] for line in EXPECTED.strip().
 
 def ema_cross() -> StrategyRun:
     names: dict[str, Any] = {}
-    exec(AS_PRINTED, names)  # noqa: S102
+    exec(AS_PRINTED, names)
     schema = checked_schema(names["schema"](), "ema_cross.py")
     digest = source_digest(AS_PRINTED.encode())
     strategy = Strategy(schema, "ema_cross.py", digest, on_init=names["on_init"], on_bar=names["on_bar"])

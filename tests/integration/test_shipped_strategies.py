@@ -246,7 +246,7 @@ def test_the_stop_of_donchian_breakout(tmp_path: Path, table: str, ends: list[tu
 def test_a_refused_entry_of_donchian_breakout_leaves_no_stop(tmp_path: Path) -> None:
     """At a price that has doubled overnight the order cannot be paid for."""
     strategy, params = Registry(tmp_path).build("donchian_breakout", {**SMALL, "most": 0.99, "risk": 0.5})
-    bars = bars_of("100 101 99 100\n100 101 99 100\n100 104 100 104\n300 301 299 300\n300 300 300 300")
+    bars = bars_of("100 101 99 100\n100 101 99 100\n100 104 100 104\n300 301 99 100\n100 101 99 100")
     replay = replay_of(strategy, params, bars, QUIET)
     replay.start()
     replay.run_bars(len(bars))
@@ -333,7 +333,7 @@ def test_a_guard_that_closes_the_position_is_noticed(tmp_path: Path) -> None:
     result = joined_run(tmp_path, entry=always, exit_text=never, settings=settings)
     trades = result.trades()
     assert len(trades) > 10
-    assert {trade.exit_reason for trade in trades} == {"order", "end"} or "guard" in {t.exit_reason for t in trades}
+    assert {trade.exit_reason for trade in trades} == {"guard"}
     assert len(result.log) == 2 * len(trades)
 
 
@@ -372,8 +372,8 @@ def test_what_the_window_does_not_have_is_named(tmp_path: Path, asked: str, said
 
 
 RAISING: list[tuple[str, Callable[[Path], object], str]] = [
-    ("entry", lambda home: joined_run(home, entry="class E:\n    def should_enter(self, window):\n        return 1 // (window.index - 7)\n"),
-     r"run: on_bar at bar 0: .*own_entry\.py:3: should_enter|run: on_bar at bar 7: .*own_entry\.py:3: should_enter"),
+    ("entry", lambda home: joined_run(home, entry="class E:\n    def should_enter(self, window):\n        return 1 // (7 - window.index) > 5\n"),
+     r"run: on_bar at bar 7: .*own_entry\.py:3: should_enter: ZeroDivisionError"),
     ("exit", lambda home: joined_run(home, exit_text="class X:\n    def should_exit(self, window, entry_price):\n        return nothing\n"),
      r"run: on_bar at bar \d+: .*own_exit\.py:3: should_exit: NameError"),
 ]  # fmt: skip
