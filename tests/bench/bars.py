@@ -28,7 +28,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bars", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="50,000 bars and fewer repeats")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument("--data", type=Path, help="a stored Parquet file of one-minute bars [the real year, if present]")
+    parser.add_argument("--data", type=Path, help="a stored Parquet file of one-minute bars [the real year]")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections to run [%(default)s]")
     return parser.parse_args()
 

@@ -60,7 +60,12 @@ def _compare(inputs: Inputs) -> Section:
     columns = {"Open": bars.open, "High": bars.high, "Low": bars.low, "Close": bars.close, "Volume": bars.volume}
     frame = pd.DataFrame(columns, index=pd.to_datetime(bars.ts_ns, unit="ns"), copy=True)
     names = ("engine, on_bar", "engine, signals", "vectorbt 1.2", "backtesting.py 0.6.6")
-    runs = [_ours(inputs, long_flat_on_bar()), _ours(inputs, long_flat_signals()), _vectorbt(frame), _backtesting(frame)]
+    runs = [
+        _ours(inputs, long_flat_on_bar()),
+        _ours(inputs, long_flat_signals()),
+        _vectorbt(frame),
+        _backtesting(frame),
+    ]
     first = []
     for run in runs[:3]:
         begun = time.perf_counter()

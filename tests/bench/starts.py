@@ -69,7 +69,9 @@ def starts_section(inputs: Inputs) -> Section:
         "import": "import, start and end of Python", "load": "load: bars, records", "loop": "loop: kernels from disk, run",
         "figures": "figures", "write": "write", "total": "inside the command", "wall": "whole command",
     }  # fmt: skip
-    rows = [(label, seconds_text(warmed[name]), seconds_text(cold[f"{name}_seconds"])) for name, label in labels.items()]
+    rows = [
+        (label, seconds_text(warmed[name]), seconds_text(cold[f"{name}_seconds"])) for name, label in labels.items()
+    ]
     rows += [
         ("CPU", seconds_text(median_of(warm, "cpu_seconds")), seconds_text(cold["cpu_seconds"])),
         (_IMPORTS, seconds_text(bare), ""),

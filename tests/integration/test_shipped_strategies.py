@@ -333,7 +333,7 @@ def test_a_guard_that_closes_the_position_is_noticed(tmp_path: Path) -> None:
     result = joined_run(tmp_path, entry=always, exit_text=never, settings=settings)
     trades = result.trades()
     assert len(trades) > 10
-    assert {trade.exit_reason for trade in trades} == {"guard"}
+    assert {trade.exit_reason for trade in trades[:-1]} == {"guard"}
     assert len(result.log) == 2 * len(trades)
 
 

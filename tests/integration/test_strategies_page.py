@@ -1,0 +1,106 @@
+"""Every block of docs/strategies.md does what the page says, and the page leaves nothing of ctx out."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from adapters.synthetic_market import synthesize
+from config.loader import load
+from daemon.commands.strategies import app
+from engine.ctx import Context, Logger, Portfolio, Position, Sizes, WorkingOrder
+from engine.instruments import Instrument
+from engine.market import Market
+from engine.reading import OrderUpdate
+from engine.replay import Replay, StrategyRun
+from engine.settings import RunSettings, Sizing
+from strategies.entry_exit import PartWindow
+from strategies.registry import Registry
+
+PAGE = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+PYTHON = [text for kind, text in BLOCKS if kind == "python"]
+
+
+def written(home: Path, text: str) -> tuple[str, str]:
+    """Write a block to the path in its first line; returns its folder and name."""
+    path = home / text.splitlines()[0].removeprefix("# ")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path.parent.name, path.stem
+
+
+def test_every_block_is_of_a_kind_that_is_run() -> None:
+    assert {kind for kind, _ in BLOCKS} == {"text", "python", "yaml", "console"}
+
+
+@pytest.mark.parametrize("text", PYTHON, ids=[text.splitlines()[0] for text in PYTHON])
+def test_a_strategy_of_the_page_trades(tmp_path: Path, text: str) -> None:
+    folder, name = written(tmp_path, text)
+    registry = Registry(tmp_path)
+    if folder == "custom":
+        strategy, params = registry.build(name)
+    else:
+        names = (name, "fixed_tp_sl") if folder == "entry" else ("ema_cross", name)
+        strategy, params = registry.build_entry_exit(names[0], {}, names[1], {}, Sizing())
+    market = Market(Instrument("SYNTH", Decimal("0.01"), Decimal("0.00001")), synthesize("SYNTH", "1h", 3_000, 5))
+    result = Replay(RunSettings(), [market], [StrategyRun(name, strategy, params, (0,))]).run()
+    assert result.trades()
+
+
+@pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "yaml"])
+def test_a_config_of_the_page_is_right_and_its_strategies_are_there(tmp_path: Path, text: str) -> None:
+    for block in PYTHON:
+        written(tmp_path, block)
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    for entry in load(path).strategies:
+        if entry.entry is not None and entry.exit is not None:
+            Registry(tmp_path).build_entry_exit(
+                entry.entry.name, entry.entry.params, entry.exit.name, entry.exit.params, Sizing()
+            )
+        else:
+            Registry(tmp_path).build(entry.name, entry.params)
+
+
+@pytest.mark.parametrize(
+    "command", [line.split()[2:] for kind, text in BLOCKS if kind == "console" for line in text.splitlines()], ids=str
+)
+def test_a_command_of_the_page_runs(tmp_path: Path, command: list[str]) -> None:
+    for block in PYTHON:
+        written(tmp_path, block)
+    assert command[0] == "strategies"
+    assert CliRunner().invoke(app, command[1:], obj=SimpleNamespace(home=tmp_path)).exit_code == 0
+
+
+def members(kind: type) -> list[str]:
+    slots = [name for each in kind.__mro__ for name in getattr(each, "__slots__", ())]
+    return sorted({name for name in (*slots, *dir(kind)) if not name.startswith("_")})
+
+
+@pytest.mark.parametrize("name", members(Context))
+def test_the_page_shows_all_of_ctx(name: str) -> None:
+    assert f"`ctx.{name}" in PAGE or f"`.{name}" in PAGE
+
+
+@pytest.mark.parametrize(
+    ("before", "kind"), [("position", Position), ("portfolio", Portfolio), ("size", Sizes), ("logger", Logger)]
+)
+def test_the_page_shows_all_parts_of_ctx(before: str, kind: type) -> None:
+    for name in members(kind):
+        if name != "warning":  # another word for warn
+            assert f"ctx.{before}.{name}" in PAGE or f"`.{name}" in PAGE
+
+
+def test_the_page_shows_all_of_window_order_and_shipped_strategies(tmp_path: Path) -> None:
+    for name in members(PartWindow):
+        assert f"window.{name}" in PAGE or f"`.{name}`" in PAGE
+    for name in (*WorkingOrder.__struct_fields__, *OrderUpdate.__struct_fields__):
+        assert f"`{name}`" in PAGE
+    for listed in Registry(tmp_path).listing():
+        assert f"`{listed.name}`" in PAGE

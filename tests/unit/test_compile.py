@@ -1,0 +1,126 @@
+"""The internals of numba that the kernels rely on: each test fails when one of them stops working."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numba.core.errors import TypingError
+
+from engine.kernels import compile as compiling
+from engine.kernels.arithmetic import muldiv, muldiv_ceil, muldiv_floor
+from engine.kernels.compile import inner, kernel
+
+
+@kernel
+def _first(values: Any) -> Any:
+    return values[0]
+
+
+@inner
+def _scaled(value: int, factor: int) -> int:
+    return value * factor
+
+
+@kernel
+def _thrice(value: int) -> int:
+    return _scaled(value, 2) + _scaled(value, 3) + _scaled(value, 5)
+
+
+@kernel
+def _allocates(count: int) -> int:
+    return len(np.zeros(count))
+
+
+@kernel
+def _quotient(a: int, b: int, c: int) -> int:
+    return muldiv(a, b, c)
+
+
+@kernel
+def _quotient_up(a: int, b: int, c: int) -> int:
+    return muldiv_ceil(a, b, c)
+
+
+@kernel
+def _quotient_down(a: int, b: int, c: int) -> int:
+    return muldiv_floor(a, b, c)
+
+
+def test_reference_counting_is_out_of_the_kernels() -> None:
+    _first(np.arange(3))
+    code = "".join(_first.inspect_llvm().values())  # type: ignore[attr-defined]
+    assert "NRT_incref" not in code
+    assert "NRT_decref" not in code
+
+
+def test_a_kernel_that_allocates_does_not_compile() -> None:
+    with pytest.raises(TypingError, match="empty"):
+        _allocates(3)
+
+
+def test_a_literal_does_not_make_a_function_of_its_own() -> None:
+    assert _thrice(7) == 70
+    assert len(_scaled.signatures) == 1  # type: ignore[attr-defined]
+
+
+def test_machine_code_comes_from_the_cache_without_the_registries() -> None:
+    """A second process takes the kernel from the cache and never imports what only compiling needs."""
+    if compiling.CACHE_FOLDER is None:
+        pytest.skip("no folder for the cache here")
+    code = (
+        "import sys, numpy\n"
+        "from engine.indicators import compute\n"
+        "compute('ema', (3,), (numpy.arange(9.0),))\n"
+        "print('numba.np.linalg' in sys.modules)\n"
+    )
+    root = Path(__file__).parents[2]
+    runs = [subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True) for _ in "12"]
+    assert runs[1].stdout.strip() == "False"
+
+
+def test_the_cache_folder_follows_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "kernels"
+    source.mkdir()
+    (source / "one.py").write_text("A = 1\n")
+    monkeypatch.setattr(compiling, "__file__", str(source / "compile.py"))
+    before = compiling._digest()
+    (source / "one.py").write_text("A = 2\n")
+    assert compiling._digest() != before
+
+
+CASES = [
+    # a, b, c: around zero, at ties, beyond 64 bits, beyond 53 bits, negative
+    (0, 5, 3), (1, 1, 2), (3, 1, 2), (5, 1, 2), (-1, 1, 2), (-3, 1, 2), (7, 7, 10),
+    (4_600_000_000_000, 400_000_000, 10**12), (2**62, 3, 4), (2**62 - 1, 2**61, 2**62), (2**60, 2**60, 2**59 + 1),
+    (10**18, 10**12, 10**12), (-(10**18), 999_999_999_999, 10**12), (2**40 + 1, 2**50, 2**50), (9_007_199_254_740_993, 3, 2),
+]  # fmt: skip
+
+
+def _exact_half_even(a: int, b: int, c: int) -> int:
+    """Python's own integers: the quotient rounded half to even."""
+    quotient, remainder = divmod(abs(a * b), c)
+    if 2 * remainder > c or (2 * remainder == c and quotient % 2):
+        quotient += 1
+    return -quotient if a * b < 0 else quotient
+
+
+@pytest.mark.parametrize(("a", "b", "c"), CASES)
+def test_products_of_128_bits_divide_exactly(a: int, b: int, c: int) -> None:
+    assert _quotient(a, b, c) == _exact_half_even(a, b, c)
+    if a >= 0:
+        assert _quotient_up(a, b, c) == -(-a * b // c)
+        assert _quotient_down(a, b, c) == a * b // c
+
+
+def test_products_of_128_bits_divide_exactly_at_random() -> None:
+    draw = np.random.Generator(np.random.Philox(7))
+    for bits in (8, 20, 33, 45, 55, 61):
+        for a, b, c in draw.integers(1, 2**bits, (400, 3)).tolist():
+            if a * b // c < 2**62:
+                assert _quotient(a, -b, c) == _exact_half_even(a, -b, c)
+                assert _quotient_up(a, b, c) == -(-a * b // c)
