@@ -100,6 +100,9 @@ def _has_decimals(values: FloatColumn, decimals: int, noise_ulps: int) -> bool:
             fits |= np.abs(nearest - values) <= noise_ulps * np.spacing(np.abs(values))
         if not fits.all():
             fits |= (np.abs(units) >= _EXACT_INTEGERS) & np.isfinite(values)
+            # Where doubles lie half a unit apart the product may have been rounded to a tie, and away by rint().
+            for neighbour in (units - 1.0, units + 1.0):
+                fits |= (neighbour / scale == values) & (np.abs(units) < _EXACT_INTEGERS)
     return bool(fits.all())
 
 

@@ -270,7 +270,8 @@ class Replay:
                 "is_moving": self.account.is_moving,
                 "told": told.tobytes(),
                 "log": self.account.log,
-            }
+            },
+            enc_hook=_plain,
         )
 
     def resume(self, snapshot: bytes) -> None:
@@ -305,6 +306,16 @@ class Replay:
             scales=self.scales, strategies=tuple(run.name for run in self.runs),
             figures={name: int(core[name][0]) for name in layout.FIGURES}, log=self.account.log, bars=self._bars,
         )  # fmt: skip
+
+
+def _plain(value: object) -> object:
+    """A value of `ctx.state` as a snapshot keeps it: numpy's numbers become Python's, equal to the bit."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise StrategyError(
+        f"ctx.state holds a {type(value).__name__}, which no snapshot can keep",
+        remedy="Keep numbers, texts, lists and dicts there.",
+    )
 
 
 def _rows_of(runner: _Runner, rows: NDArray[np.int64]) -> NDArray[np.int64]:

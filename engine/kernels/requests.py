@@ -145,6 +145,8 @@ def apply_request(core: Any, request: Any) -> None:
     elif request.kind == TARGET_REQUEST:
         wanted = max(-UNLIMITED, min(UNLIMITED, request.lots))
         lots = wanted - ledger_of(core, strategy, index).lots
+        if wanted == 0:
+            flags |= REDUCE_ONLY  # flattening twice, while the first order is on its way, must not turn the position
         if lots != 0:
             send_order(core, strategy, index, MARKET, GTC, flags, lots, 0, 0, 0, request.tag)
     elif request.kind == CANCEL_ALL_REQUEST:

@@ -119,7 +119,7 @@ class BareLoop:
         self._figures = (fast, slow, float(cash), slippage_bps / 10_000, fee_bps / 10_000, ticks_a_unit)
 
     def arrays(self) -> tuple[NDArray[np.float64], ...]:
-        """Room for equity, drawdown and exposure, its pages not yet touched."""
+        """Room for equity, drawdown and exposure."""
         return tuple(np.empty(len(self._columns[0])) for _ in range(3))
 
     def run(self, arrays: tuple[NDArray[np.float64], ...]) -> BareResult:

@@ -33,14 +33,14 @@ class Section(msgspec.Struct):
         """The section as it is printed."""
         table = [self.header, *self.rows]
         widths = [max(len(row[column]) for row in table) for column in range(len(self.header))]
-        lines = ["  ".join(_padded(cell, width, index) for index, (cell, width) in enumerate(zip(row, widths, strict=True)))
-                 for row in table]  # fmt: skip
-        lines.insert(1, "  ".join("-" * width for width in widths))
+        lines = [_line(row, widths) for row in table]
+        lines[:1] = [lines[0], "  ".join("-" * width for width in widths)] if any(self.header) else []
         return "\n".join([self.title, *(f"  {line.rstrip()}" for line in lines), *(f"  {note}" for note in self.notes)])
 
 
-def _padded(cell: str, width: int, column: int) -> str:
-    return cell.ljust(width) if column == 0 else cell.rjust(width)
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    numbers = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+    return "  ".join([row[0].ljust(widths[0]), *numbers])
 
 
 class Contender(msgspec.Struct):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -130,8 +131,10 @@ def orders_section(inputs: Inputs, data: str) -> Section:
     return Section(
         "orders", "3. orders: random limit and stop orders around the price, half of them cancelled later",
         ("", "", ""), rows,
-        [f"{1e9 * (busy.median - plain.median) / flow.orders:,.0f} ns an order, over what the bars cost;"
-         f" {fates['outputs'] * 128 / MEGABYTE:,.0f} MB of the growth are outputs kept until they are read"],
+        [
+            f"{1e9 * (busy.median - plain.median) / flow.orders:,.0f} ns an order, over what the bars cost",
+            f"{fates['outputs'] * 128 / MEGABYTE:,.0f} MB of the growth are outputs, kept until they are read",
+        ],
         fates | {
             "orders": flow.orders, "cancels": flow.cancels, "plain_seconds": plain.median, "seconds": busy.median,
             "orders_per_second": rate, "memory_growth_bytes": memory["growth_bytes"],
@@ -141,7 +144,5 @@ def orders_section(inputs: Inputs, data: str) -> Section:
 
 
 if __name__ == "__main__":
-    from pathlib import Path
-
-    print(json.dumps(memory_of_orders(load_inputs(Path(sys.argv[1]) if sys.argv[1] else None,
-                                                  is_quick=sys.argv[2] == "quick"))))  # fmt: skip
+    given = load_inputs(Path(sys.argv[1]) if sys.argv[1] else None, is_quick=sys.argv[2] == "quick")
+    print(json.dumps(memory_of_orders(given)))  # noqa: T201

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import time
 import warnings
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
+from engine.kernels import layout
+from engine.reading import kinds_of
 from tests.bench.inputs import (
     CASH,
     FAST,
@@ -54,27 +57,20 @@ def peers_section(inputs: Inputs) -> Section:
 
 
 def _compare(inputs: Inputs) -> Section:
-    import pandas as pd
-
+    backtesting, vectorbt, pandas = (importlib.import_module(name) for name in _EXTRA)
     bars = inputs.bars
     columns = {"Open": bars.open, "High": bars.high, "Low": bars.low, "Close": bars.close, "Volume": bars.volume}
-    frame = pd.DataFrame(columns, index=pd.to_datetime(bars.ts_ns, unit="ns"), copy=True)
+    frame = pandas.DataFrame(columns, index=pandas.to_datetime(bars.ts_ns, unit="ns"), copy=True)
     names = ("engine, on_bar", "engine, signals", "vectorbt 1.2", "backtesting.py 0.6.6")
     runs = [
-        _ours(inputs, long_flat_on_bar()),
-        _ours(inputs, long_flat_signals()),
-        _vectorbt(frame),
-        _backtesting(frame),
+        *(_ours(inputs, strategy) for strategy in (long_flat_on_bar(), long_flat_signals())),
+        _vectorbt(vectorbt, frame),
+        _backtesting(backtesting, pandas, frame),
     ]
-    first = []
-    for run in runs[:3]:
-        begun = time.perf_counter()
-        run.run(run.prepare())
-        first.append(time.perf_counter() - begun)
-    fast = interleaved(2 if inputs.is_quick else 7, runs[:3], warm=0)
-    slow = interleaved(1 if inputs.is_quick else 3, [runs[1], runs[3]], warm=0)
-    timings = [*fast, slow[1]]
-    return _section(inputs, names, timings, first[2])
+    begun = time.perf_counter()
+    runs[2].run(None)
+    first = time.perf_counter() - begun
+    return _section(inputs, names, interleaved(2 if inputs.is_quick else 5, runs), first)
 
 
 def _section(inputs: Inputs, names: tuple[str, ...], timings: list[Timing], first_vectorbt: float) -> Section:
@@ -96,10 +92,13 @@ def _section(inputs: Inputs, names: tuple[str, ...], timings: list[Timing], firs
     return Section(
         "peers", _TITLE,
         ("", "median", "bars/s", "× on_bar", "× signals", "trades", "final equity", "difference"), rows,
-        ["From bars in memory to closed trades and final equity, building of each engine's input included.",
-         "Trades and equity agree to the cent: what differs is the rounding of float money; ours is exact."
-         if agree else "TRADES OR EQUITY DO NOT AGREE.",
-         f"vectorbt's first run in a process took {first_vectorbt:.1f} s: it compiles, or loads what it compiled."],
+        [
+            "from bars in memory to closed trades and equity at every bar, the making of each engine's input included",
+            "trades are equal, and equity to the cent: the rest is the rounding of float money, where ours is exact"
+            if agree
+            else "TRADES OR EQUITY DO NOT AGREE",
+            f"the first run of vectorbt in this process took {first_vectorbt:.1f} s: it compiles, or loads its cache",
+        ],
         figures | {"same_result": agree, "vectorbt_first_seconds": first_vectorbt},
     )  # fmt: skip
 
@@ -109,7 +108,8 @@ def _ours(inputs: Inputs, strategy: Any) -> Contender:
 
     def run(_: None) -> _Outcome:
         result = replay_of(inputs, strategy, settings).run()
-        return _Outcome(result.figures["trade_count"], final_equity(result))
+        closed = int((kinds_of(result.outputs) == layout.TRADE_OUTPUT).sum())
+        return _Outcome(closed, final_equity(result))
 
     return Contender(lambda: None, run)
 
@@ -119,9 +119,7 @@ def _average(close: Any, length: int) -> Any:
     return close.ewm(span=length, adjust=False, min_periods=length).mean()
 
 
-def _vectorbt(frame: Any) -> Contender:
-    import vectorbt
-
+def _vectorbt(vectorbt: Any, frame: Any) -> Contender:
     def run(_: None) -> _Outcome:
         fast, slow = _average(frame["Close"], FAST), _average(frame["Close"], SLOW)
         up = (fast > slow) & (fast.shift() <= slow.shift())
@@ -130,15 +128,12 @@ def _vectorbt(frame: Any) -> Contender:
             frame["Close"], up.shift(fill_value=False), down.shift(fill_value=False), price=frame["Open"], size=1.0,
             fees=FEE_BPS / 10_000, init_cash=float(CASH), freq="1min",
         )  # fmt: skip
-        return _Outcome(int(portfolio.trades.closed.count()), float(portfolio.final_value()))
+        return _Outcome(int(portfolio.trades.closed.count()), float(portfolio.value().iloc[-1]))
 
     return Contender(lambda: None, run)
 
 
-def _backtesting(frame: Any) -> Contender:
-    import backtesting
-    import pandas as pd
-
+def _backtesting(backtesting: Any, pandas: Any, frame: Any) -> Contender:
     backtesting.backtesting._tqdm = lambda rows, **_: rows  # no progress bar
 
     class LongFlat(backtesting.Strategy):
@@ -146,7 +141,7 @@ def _backtesting(frame: Any) -> Contender:
 
         def init(self) -> None:
             """Compute the averages."""
-            close = pd.Series(self.data.Close)
+            close = pandas.Series(self.data.Close)
             self.fast = self.I(_average, close, FAST)
             self.slow = self.I(_average, close, SLOW)
 

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def geometric_mean(returns: NDArray[np.float64]) -> float:
 def drawdowns(days: pd.DatetimeIndex, depth: NDArray[np.float64]) -> tuple[list[pd.Timedelta], list[float]]:
     """Length and depth of each stretch below a peak, from the bar at the peak to the bar that regains it."""
     at_peak = np.unique(np.append(np.flatnonzero(depth == 0), len(depth) - 1))
-    stretches = [(begin, end) for begin, end in zip(at_peak[:-1], at_peak[1:], strict=True) if end > begin + 1]
+    stretches = [(begin, end) for begin, end in pairwise(at_peak) if end > begin + 1]
     return (
         [days[end] - days[begin] for begin, end in stretches],
         [float(depth[begin : end + 1].max()) for begin, end in stretches],
@@ -193,9 +194,7 @@ def test_the_projects_own_figures_agree_where_they_share_a_definition() -> None:
     bars = goog()
     expected = json.loads((GOLDEN / "backtestingpy_GOOG_SmaCross.expected.json").read_text())["expected"]
     result = run(bars)
-    found = metrics(
-        curve_of(bars, result), result.trades(), initial_cash=Decimal(CASH), closes=bars.close[SLOW - 1 :]
-    )
+    found = metrics(curve_of(bars, result), result.trades(), initial_cash=Decimal(CASH), closes=bars.close[SLOW - 1 :])
     pairs = [
         (float(found.equity.final), "Equity Final [$]", 1),
         (float(found.equity.peak), "Equity Peak [$]", 1),

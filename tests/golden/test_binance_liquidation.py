@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from engine.core import Engine
 from engine.instruments import Instrument
 from engine.kernels import layout
+from engine.kernels.compile import kernel
 from engine.kernels.liquidation import first_liquidated_tick, is_liquidated_at
 from engine.reading import view_as
 from engine.settings import MarginTier, RunSettings
@@ -112,6 +113,7 @@ class Walk:
         self.bars(marks)
 
     def bars(self, prices: dict[int, tuple[Decimal, Decimal, Decimal, Decimal]]) -> None:
+        """Feed one bar (open, high, low, close) for each instrument given: a step."""
         records = np.concatenate([bar(index, self.step, four, self.tick) for index, four in prices.items()])
         records["flags"][-1] = layout.LAST
         self.engine.advance(records, 0, len(records))
@@ -144,7 +146,9 @@ def published() -> list[tuple[Case, Decimal]]:
 
     return [
         (
-            Case(row["margin"], found["wallet_balance"], held(row["position"]), tuple(map(held, row.get("others", ())))),
+            Case(
+                row["margin"], found["wallet_balance"], held(row["position"]), tuple(map(held, row.get("others", ())))
+            ),
             row["expected"],
         )
         for row in found["cases"]
@@ -206,11 +210,22 @@ def test_prices_worked_out_by_hand(case: Case, expected: Decimal, size: str) -> 
     assert liquidated == expected == rounded_down(case.crossing, Decimal("0.01"))
 
 
+@kernel
+def is_gone_at(state: Any, ticks: int) -> bool:
+    """The margin code has no way in from Python of its own; instrument 0."""
+    return is_liquidated_at(state[0], 0, ticks)
+
+
+@kernel
+def first_gone(state: Any, start: int, extreme: int) -> int:
+    return first_liquidated_tick(state[0], 0, start, extreme)
+
+
 @pytest.mark.parametrize(("case", "expected"), BY_HAND)
 def test_the_margin_code_says_the_same_at_every_tick_around_it(case: Case, expected: Decimal) -> None:
     walk = Walk(case, Decimal("0.01"), 8)
-    core, tick = walk.engine.state.core[0], int(expected * 100)
-    assert [bool(is_liquidated_at(core, 0, tick + off)) for off in range(3, -4, -1)] == [False] * 3 + [True] * 4
+    state, tick = walk.engine.state.core, int(expected * 100)
+    assert [is_gone_at(state, tick + off) for off in range(3, -4, -1)] == [False] * 3 + [True] * 4
     for start, extreme in ((295_000, 1), (295_000, tick), (tick + 1, tick), (tick, 1)):
-        assert first_liquidated_tick(core, 0, start, extreme) == tick
-    assert first_liquidated_tick(core, 0, tick - 7, 1) == tick - 7  # already gone where it starts
+        assert first_gone(state, start, extreme) == tick
+    assert first_gone(state, tick - 7, 1) == tick - 7  # already gone where it starts

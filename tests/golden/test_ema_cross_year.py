@@ -1,6 +1,6 @@
-"""The EMA cross of the strategy documents, exactly as printed there, over a year of minutes: to the last cent's 10^-6.
+"""The EMA cross of the strategy documents, exactly as printed there, over a year of minutes: money to all eight places.
 
-The expected figures come from a plain loop over the same bars, independent of this code. A win is a trade whose
+The expected figures were given beforehand; the made-up month below has its own plain loop. A win is a trade whose
 pnl after fees is above 0; the drawdown is on equity at each bar's close, the starting balance included.
 """
 

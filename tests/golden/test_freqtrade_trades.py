@@ -174,6 +174,7 @@ class SpotPlan:
             self.orders.setdefault(end - 1, []).append((kind, amount, rate))
 
     def on_bar(self, ctx: Any, i: int) -> None:
+        """Send what fills in the next bar."""
         for kind, amount, rate in self.orders.get(i, ()):
             if kind == "buy":
                 ctx.buy(amount)

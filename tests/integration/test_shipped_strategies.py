@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -34,7 +33,7 @@ JOINED = "ema_cross with fixed_tp_sl"
 NAMES = sorted(path.stem for path in (SHIPPED / "builtins").glob("*.py"))
 
 # The document's example, as printed.
-PRINTED = '''\
+PRINTED = """\
 def schema():
     return {
         "id": "ema_cross",
@@ -61,7 +60,7 @@ def on_bar(ctx, i):
         ctx.buy(ctx.params["size"])
     if fast[i] < slow[i] and fast[i-1] >= slow[i-1]:
         ctx.sell(ctx.params["size"])
-'''
+"""
 
 
 @cache
@@ -368,21 +367,27 @@ def test_the_window_of_an_entry(tmp_path: Path) -> None:
 )
 def test_what_the_window_does_not_have_is_named(tmp_path: Path, asked: str, said: str) -> None:
     with pytest.raises(StrategyError, match=re.escape(said)):
-        joined_run(tmp_path, entry=f"class E:\n    def should_enter(self, window):\n        return window['{asked}'][-1] > 0\n")
+        joined_run(
+            tmp_path, entry=f"class E:\n    def should_enter(self, window):\n        return window['{asked}'][-1] > 0\n"
+        )
 
 
-RAISING: list[tuple[str, Callable[[Path], object], str]] = [
-    ("entry", lambda home: joined_run(home, entry="class E:\n    def should_enter(self, window):\n        return 1 // (7 - window.index) > 5\n"),
-     r"run: on_bar at bar 7: .*own_entry\.py:3: should_enter: ZeroDivisionError"),
-    ("exit", lambda home: joined_run(home, exit_text="class X:\n    def should_exit(self, window, entry_price):\n        return nothing\n"),
-     r"run: on_bar at bar \d+: .*own_exit\.py:3: should_exit: NameError"),
-]  # fmt: skip
+RAISING: list[tuple[dict[str, str], str]] = [
+    (
+        {"entry": "class E:\n    def should_enter(self, window):\n        return 1 // (7 - window.index) > 5\n"},
+        r"run: on_bar at bar 7: .*own_entry\.py:3: should_enter: ZeroDivisionError",
+    ),
+    (
+        {"exit_text": "class X:\n    def should_exit(self, window, entry_price):\n        return nothing\n"},
+        r"run: on_bar at bar \d+: .*own_exit\.py:3: should_exit: NameError",
+    ),
+]
 
 
-@pytest.mark.parametrize(("run", "said"), [row[1:] for row in RAISING], ids=[row[0] for row in RAISING])
-def test_a_part_that_raises_is_named_with_line_and_bar(tmp_path: Path, run: Callable[[Path], object], said: str) -> None:
+@pytest.mark.parametrize(("texts", "said"), RAISING, ids=["entry", "exit"])
+def test_a_part_that_raises_is_named_with_line_and_bar(tmp_path: Path, texts: dict[str, str], said: str) -> None:
     with pytest.raises(StrategyError, match=said):
-        run(tmp_path)
+        joined_run(tmp_path, **texts)  # type: ignore[arg-type]
 
 
 def test_a_strategy_that_raises_is_named_with_line_and_bar(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def test_infer_decimals_is_what_round_says(printed: list[tuple[int, int]]) -> No
 
 @given(some.lists(some.floats(allow_nan=False, allow_infinity=False, width=64), min_size=1, max_size=20))
 @example([5e-324])
+@example([33554432.88979775])
 @example([2.0**52 + 0.5, 2.0**53])
 def test_infer_decimals_on_any_doubles(values: list[float]) -> None:
     assert infer_decimals(np.array(values), 10) == naive_decimals(values, 10)

@@ -565,6 +565,8 @@ class Twin:
                 wish = replace(
                     request, type=MARKET, tif=GTC, lots=lots, limit_ticks=0, stop_ticks=0, expire_ns=0
                 )
+                if request.lots == 0:
+                    flags |= REDUCE_ONLY
             wish = replace(wish, flags=flags)
             self._submit_order(wish)
         elif request.kind == CANCEL:

@@ -264,7 +264,7 @@ def test_an_error_in_any_callback_says_where(callback: str) -> None:
     def fails(*arguments: Any) -> None:
         raise ZeroDivisionError("oops")
 
-    functions = {"on_bar": lambda ctx, i: (ctx.buy(1) if i % 2 else ctx.flatten())} | {callback: fails}
+    functions = {"on_bar": lambda ctx, i: ctx.buy(1) if i % 2 else ctx.flatten()} | {callback: fails}
     with pytest.raises(StrategyError, match=rf"s: {callback}.*ZeroDivisionError: oops[^$]*test_callbacks.py:\d+"):
         run(flat(6), **functions)
 
@@ -321,9 +321,13 @@ def test_ctx_figures_are_those_of_the_outputs() -> None:
 
 def test_spot_cash_is_what_is_not_spent() -> None:
     seen = []
-    own = bars([(100, 101, 99, 100), (100, 111, 99, 110), (110, 111, 109, 110)])
-    run(own, kind="spot", on_bar=lambda ctx, i: (
-        seen.append((ctx.portfolio.cash, ctx.portfolio.equity, ctx.portfolio.margin)), i == 0 and ctx.buy(10)))  # fmt: skip
+
+    def on_bar(ctx: Any, i: int) -> None:
+        seen.append((ctx.portfolio.cash, ctx.portfolio.equity, ctx.portfolio.margin))
+        if i == 0:
+            ctx.buy(10)
+
+    run(bars([(100, 101, 99, 100), (100, 111, 99, 110), (110, 111, 109, 110)]), kind="spot", on_bar=on_bar)
     assert seen == [(10_000.0, 10_000.0, 0.0), (9_000.0, 10_100.0, 1_100.0), (9_000.0, 10_100.0, 1_100.0)]
 
 
@@ -354,6 +358,21 @@ def test_working_orders_and_their_cancelling() -> None:
     assert [order.id for order in after_one] == [2]
     assert after_all == at_third == []
     assert states(updates)[-2:] == ["1 CANCELED requested", "2 CANCELED requested"]
+
+
+def test_nobody_cancels_another_strategys_orders() -> None:
+    updates: list[OrderUpdate] = []
+
+    def meddle(ctx: Any, i: int) -> None:
+        if i == 1:
+            ctx.cancel(1)
+            ctx.cancel_all()
+
+    owner = run_of(
+        "owner", on_bar=at(0, lambda ctx: ctx.buy(1, 90.0)), on_order=lambda ctx, order: updates.append(order)
+    )
+    Replay(FREE, [market(flat(4))], [owner, run_of("other", on_bar=meddle)]).run()
+    assert states(updates) == ["1 NEW", "1 ACTIVE", "1 CANCELED end_of_run"]
 
 
 def test_flatten_closes_the_position_and_leaves_orders() -> None:
@@ -425,8 +444,13 @@ def test_prices_between_ticks(action: Call, limit: float | None, stop: float | N
     assert (update.price, update.stop_price) == (limit, stop), why
 
 
-@pytest.mark.parametrize(("size", "expected"), [(1.234, 1.23), (0.29, 0.29), (0.1 + 0.2, 0.3), (1.009999999, 1.01),
-                                                (1.0099, 1.0), (3, 3.0), (np.float64(2.5), 2.5), (np.int64(2), 2.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (1.234, 1.23), (0.29, 0.29), (0.1 + 0.2, 0.3), (1.009999999, 1.01), (1.0099, 1.0), (3, 3.0),
+        (np.float64(2.5), 2.5), (np.int64(2), 2.0),
+    ],
+)  # fmt: skip
 def test_sizes_are_whole_lots_rounded_down(size: Any, expected: float) -> None:
     assert told(flat(3), lambda ctx: ctx.buy(size))[0].size == expected
 
@@ -595,6 +619,7 @@ def test_strategies_share_the_account_and_keep_their_own_books() -> None:
             if i == 2:
                 seen[ctx.strategy] = (ctx.position.size, ctx.position.pnl, ctx.portfolio.equity, ctx.portfolio.exposure,
                                       ctx.state.setdefault("own", ctx.strategy))  # fmt: skip
+
         return on_bar
 
     heard: list[tuple[str, int]] = []

@@ -21,7 +21,7 @@ import pytest
 from adapters.synthetic_market import synthesize
 from engine.bars import Bars
 from engine.core import Engine
-from engine.errors import DataError
+from engine.errors import DataError, StrategyError
 from engine.instruments import Instrument
 from engine.market import Market, static_funding
 from engine.replay import Replay, RunResult, StrategyRun
@@ -244,12 +244,12 @@ def test_processes_with_other_hash_seeds_agree(seed: str) -> None:
 
 @pytest.mark.parametrize(("names", "markets"), [*CASES, ("ahead", 2), ("ahead brackets", 1)])
 def test_a_run_resumed_after_any_bar_goes_on_as_if_nothing_had_been(names: str, markets: int) -> None:
-    count = 800
+    count = 600
     expected_replay = replay_of(*names.split(), markets=markets, bars=count)
     expected = expected_replay.run()
     random = Random(6)
     total = expected_replay._calls_total
-    stops = sorted({0, min(1, total), min(2, total), total, *(random.randrange(total + 1) for _ in range(8))})
+    stops = sorted({0, min(1, total), min(2, total), total, *(random.randrange(total + 1) for _ in range(6))})
     running = replay_of(*names.split(), markets=markets, bars=count)
     running.start()
     made = 0
@@ -292,6 +292,27 @@ def test_state_keeps_numbers_texts_lists_and_tables() -> None:
     first.run_bars(5)
     second.resume(first.snapshot())
     assert second._states == [kept]
+
+
+def test_state_keeps_numpys_numbers_and_refuses_what_it_cannot_keep() -> None:
+    def on_bar(ctx: Any, i: int) -> None:
+        ctx.state["close"] = ctx.close[i]
+        ctx.state["rising"] = [ctx.close[i] > ctx.open[i], np.int64(i)]
+        if i == 9:
+            ctx.state["strange"] = object()
+
+    def replay() -> Replay:
+        return Replay(SETTINGS, [market(count=20)], [StrategyRun("s", strategy(on_bar=on_bar), {}, (0,))])
+
+    first, second = replay(), replay()
+    first.start()
+    first.run_bars(5)
+    second.resume(first.snapshot())
+    assert second._states == first._states
+    assert type(second._states[0]["close"]) is float
+    first.run_bars(5)
+    with pytest.raises(StrategyError, match=r"ctx.state holds a object"):
+        first.snapshot()
 
 
 def test_the_engine_alone_restored_anywhere() -> None:

@@ -79,7 +79,8 @@ def test_machine_code_comes_from_the_cache_without_the_registries() -> None:
         "print('numba.np.linalg' in sys.modules)\n"
     )
     root = Path(__file__).parents[2]
-    runs = [subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True) for _ in "12"]
+    command = [sys.executable, "-c", code]
+    runs = [subprocess.run(command, cwd=root, capture_output=True, text=True, check=True) for _ in range(2)]
     assert runs[1].stdout.strip() == "False"
 
 
@@ -97,7 +98,8 @@ CASES = [
     # a, b, c: around zero, at ties, beyond 64 bits, beyond 53 bits, negative
     (0, 5, 3), (1, 1, 2), (3, 1, 2), (5, 1, 2), (-1, 1, 2), (-3, 1, 2), (7, 7, 10),
     (4_600_000_000_000, 400_000_000, 10**12), (2**62, 3, 4), (2**62 - 1, 2**61, 2**62), (2**60, 2**60, 2**59 + 1),
-    (10**18, 10**12, 10**12), (-(10**18), 999_999_999_999, 10**12), (2**40 + 1, 2**50, 2**50), (9_007_199_254_740_993, 3, 2),
+    (10**18, 10**12, 10**12), (-(10**18), 999_999_999_999, 10**12), (2**40 + 1, 2**50, 2**50),
+    (9_007_199_254_740_993, 3, 2),
 ]  # fmt: skip
 
 

@@ -140,7 +140,9 @@ def test_a_file_changed_within_the_same_second_is_read_anew(tmp_path: Path) -> N
 
 
 def test_dataclasses_work_in_a_strategy_file(tmp_path: Path) -> None:
-    lines = "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    b: int = 1\n"
+    lines = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    b: int = 1\n"
+    )
     assert load_strategy(write(tmp_path, "custom/a.py", lines + SCHEMA + ON_BAR)).schema.id == "idea"
 
 
@@ -162,13 +164,17 @@ BROKEN: list[tuple[str, str | bytes, list[str]]] = [
     ("too many", SCHEMA + "def on_bar(ctx, i, j):\n    pass\n", ["it is written as on_bar(ctx, i, j)"]),
     ("async", SCHEMA + "async def on_bar(ctx, i):\n    pass\n", ["on_bar(ctx, i): is async"]),
     ("generator", SCHEMA + "def on_bar(ctx, i):\n    yield 1\n", ["on_bar(ctx, i): has a yield"]),
-    ("plural", SCHEMA + "def on_bars(ctx, i):\n    pass\n", ["on_bars(): no such callback; did you mean on_bar(ctx, i)?"]),
+    (
+        "plural",
+        SCHEMA + "def on_bars(ctx, i):\n    pass\n",
+        ["on_bars(): no such callback; did you mean on_bar(ctx, i)?"],
+    ),
     ("joined", SCHEMA + "def onbar(ctx, i):\n    pass\n", ["onbar(): no such callback; did you mean on_bar(ctx, i)?"]),
     ("camel", SCHEMA + ON_BAR + "def onTrade(ctx, t):\n    pass\n", ["did you mean on_trade(ctx, trade)?"]),
     ("signal", SCHEMA + "def signal(ctx):\n    pass\n", ["signal(): no such callback; did you mean signals(ctx)?"]),
     (
         "all at once",
-        "def shema():\n    return {}\ndef on_init():\n    pass\ndef on_finish(a, b):\n    pass\ndef on_bras(c, i):\n    pass\n",
+        "def shema():\n    return 1\ndef on_init(): ...\ndef on_finish(a, b): ...\ndef on_bras(c, i): ...\n",
         ["on_init()", "on_finish(a, b)", "shema()", "on_bras()", "no schema()", "neither on_bar"],
     ),
 ]
@@ -197,7 +203,7 @@ BROKEN_ENTRIES: list[tuple[str, str, str]] = [
     ("async", ENTRY.replace("def", "async def"), "Entry.should_enter is async"),
     ("inputs", ENTRY + "    inputs = {'a': {'type': 'int'}}\n", "Entry.inputs.a.default: missing"),
     ("both", ENTRY + "    inputs = {}\n" + SCHEMA, "both schema() and Entry.inputs"),
-    ("keywords", ENTRY + "    def __init__(self, b):\n        pass\n    inputs = {'a': {'type': 'int', 'default': 1}}\n",
+    ("keywords", ENTRY + "    inputs = {'a': {'type': 'int', 'default': 1}}\n    def __init__(self, b): ...\n",
      "Entry(b) does not take its inputs a"),
     ("raises", ENTRY + "    def __init__(self):\n        raise ValueError('no')\n", "a.py:5: Entry(): ValueError: no"),
 ]  # fmt: skip
