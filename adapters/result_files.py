@@ -40,9 +40,7 @@ def results_folder(home: Path, symbol: str, strategy: str, stamp: datetime) -> P
     becomes an underscore. Raises UsageError where the folder cannot be made.
     """
     assert stamp.tzinfo is not None, "a stamp names its time zone"
-    name = "_".join(
-        (_name_part(symbol), _name_part(strategy), stamp.astimezone(UTC).strftime("%Y%m%d_%H%M%S"))
-    )
+    name = "_".join((_name_part(symbol), _name_part(strategy), stamp.astimezone(UTC).strftime("%Y%m%d_%H%M%S")))
     parent = home / "results"
     for count in range(1, _FOLDERS_A_SECOND_MAX + 1):
         folder = parent / (name if count == 1 else f"{name}_{count}")
@@ -124,9 +122,7 @@ def write_columns(path: Path, columns: Mapping[str, np.ndarray[Any, Any] | Seque
     frame = polars.DataFrame(dict(columns))
     return _put(
         path,
-        lambda place: frame.write_parquet(
-            place, compression="zstd", compression_level=_ZSTD_LEVEL, statistics=False
-        ),
+        lambda place: frame.write_parquet(place, compression="zstd", compression_level=_ZSTD_LEVEL, statistics=False),
     )
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from strategies.registry import Registry
 
 from adapters.result_files import results_folder, write_results
 from adapters.run_log import write_run_log
@@ -31,6 +30,7 @@ from engine.kernels.compile import is_compiled
 from engine.market import Market
 from engine.reading import view_as
 from engine.replay import Replay, RunResult, StrategyRun
+from strategies.registry import Registry
 
 
 class Timings(msgspec.Struct, frozen=True):

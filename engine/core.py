@@ -168,9 +168,7 @@ class Engine:
         arrays["pending_outputs"] = (
             np.concatenate(self._outputs) if self._outputs else np.zeros((0, layout.OUTPUT_WORDS), dtype=np.int64)
         )
-        arrays["pending_samples"] = (
-            np.concatenate(self._samples) if self._samples else np.zeros((0, 4), dtype=np.int64)
-        )
+        arrays["pending_samples"] = np.concatenate(self._samples) if self._samples else np.zeros((0, 4), dtype=np.int64)
         buffer = io.BytesIO()
         np.savez(buffer, magic=np.array(_SNAPSHOT_MAGIC), **arrays)
         return buffer.getvalue()

@@ -6,9 +6,7 @@ from typing import Literal
 
 import msgspec
 
-Unit = Literal[
-    "money", "fraction", "percent", "ratio", "R", "count", "seconds", "days", "bars", "per day", "time"
-]
+Unit = Literal["money", "fraction", "percent", "ratio", "R", "count", "seconds", "days", "bars", "per day", "time"]
 
 ANNUALISED = "the run is shorter than 30 days and annualising was not asked for"
 NO_BARS = "there are no bars"
@@ -147,9 +145,7 @@ _EXPOSURE = (
         OWN,
     ),
     Figure("exposure", "exposure_average", "money", "Mean gross notional held at bar closes.", NO_BARS, OWN),
-    Figure(
-        "exposure", "exposure_max", "money", "Greatest gross notional held at a bar's close.", NO_BARS, OWN
-    ),
+    Figure("exposure", "exposure_max", "money", "Greatest gross notional held at a bar's close.", NO_BARS, OWN),
     Figure("exposure", "margin_max", "money", "Greatest margin bound at a bar's close.", NO_BARS, OWN),
     Figure(
         "exposure",
@@ -195,9 +191,7 @@ _TRADES = (
         BACKTESTING,
     ),
     _trade("expectancy", "money", "Mean pnl of a trade (the average trade).", NO_TRADES, THARP),
-    _trade(
-        "expectancy_percent", "percent", "Mean pnl in percent of the entry notional.", NO_TRADES, BACKTESTING
-    ),
+    _trade("expectancy_percent", "percent", "Mean pnl in percent of the entry notional.", NO_TRADES, BACKTESTING),
     _trade(
         "average_percent_geometric",
         "percent",
@@ -211,17 +205,11 @@ _TRADES = (
     _trade("worst_percent", "percent", "Smallest pnl in percent of the entry notional.", NO_TRADES),
     _trade("average_win", "money", "Mean pnl of the wins.", "no trade won"),
     _trade("average_loss", "money", "Mean pnl of the losses, below 0.", "no trade lost"),
-    _trade(
-        "payoff_ratio", "ratio", "Mean win ÷ mean loss, as a positive number.", "no trade won; no trade lost"
-    ),
+    _trade("payoff_ratio", "ratio", "Mean win ÷ mean loss, as a positive number.", "no trade won; no trade lost"),
     _trade("longest_winning_run", "count", "Most wins in a row by exit time; a breakeven ends a run."),
     _trade("longest_losing_run", "count", "Most losses in a row by exit time; a breakeven ends a run."),
-    _trade(
-        "mae_average", "money", "Mean of the worst floating profit while open, at most 0.", NO_TRADES, SWEENEY
-    ),
-    _trade(
-        "mae_average_percent", "percent", "The same in percent of the entry notional.", NO_TRADES, SWEENEY
-    ),
+    _trade("mae_average", "money", "Mean of the worst floating profit while open, at most 0.", NO_TRADES, SWEENEY),
+    _trade("mae_average_percent", "percent", "The same in percent of the entry notional.", NO_TRADES, SWEENEY),
     _trade(
         "mae_average_r",
         "R",
@@ -229,12 +217,8 @@ _TRADES = (
         "no trade knew its risk",
         THARP,
     ),
-    _trade(
-        "mfe_average", "money", "Mean of the best floating profit while open, at least 0.", NO_TRADES, SWEENEY
-    ),
-    _trade(
-        "mfe_average_percent", "percent", "The same in percent of the entry notional.", NO_TRADES, SWEENEY
-    ),
+    _trade("mfe_average", "money", "Mean of the best floating profit while open, at least 0.", NO_TRADES, SWEENEY),
+    _trade("mfe_average_percent", "percent", "The same in percent of the entry notional.", NO_TRADES, SWEENEY),
     _trade(
         "mfe_average_r",
         "R",

@@ -93,18 +93,14 @@ def equity_figures(
         sortino=risk.sortino,
         calmar=cagr / drawdown if cagr is not None and drawdown else None,
         max_drawdown=drawdown,
-        max_drawdown_money=(
-            money.from_units(int(np.max(peak - values)), curve.cash_decimals) if len(curve) else None
-        ),
+        max_drawdown_money=(money.from_units(int(np.max(peak - values)), curve.cash_decimals) if len(curve) else None),
         max_drawdown_duration_seconds=(
             longest_under_water_ns(curve, values, peak) / NS_PER_SECOND if len(curve) else None
         ),
     )
 
 
-def exposure_figures(
-    curve: EquityCurve, trades: Sequence[Trade], open_since_ns: Sequence[int]
-) -> ExposureFigures:
+def exposure_figures(curve: EquityCurve, trades: Sequence[Trade], open_since_ns: Sequence[int]) -> ExposureFigures:
     """Time in the market and the extremes of exposure, margin and leverage, over bars."""
     if len(curve) == 0:
         return ExposureFigures(None, None, None, None, None)
@@ -181,17 +177,13 @@ def _leverage_max(curve: EquityCurve) -> float | None:
     return int(curve.exposure[row]) / max(int(curve.equity[row]), 1)
 
 
-def _time_in_market(
-    curve: EquityCurve, trades: Sequence[Trade], open_since_ns: Sequence[int]
-) -> float | None:
+def _time_in_market(curve: EquityCurve, trades: Sequence[Trade], open_since_ns: Sequence[int]) -> float | None:
     """Share of the span in which any position was open: the length of the union of the trades' intervals."""
     if curve.span_ns == 0:
         return None
     last_ns = int(curve.ts_ns[-1])
     begins_ns = np.array([trade.entry_ts_ns for trade in trades] + list(open_since_ns), dtype=np.int64)
-    ends_ns = np.array(
-        [trade.exit_ts_ns for trade in trades] + [last_ns] * len(open_since_ns), dtype=np.int64
-    )
+    ends_ns = np.array([trade.exit_ts_ns for trade in trades] + [last_ns] * len(open_since_ns), dtype=np.int64)
     order = np.argsort(begins_ns, kind="stable")
     begins_ns = np.clip(begins_ns[order], curve.start_ns, last_ns)
     covered_ns = np.maximum.accumulate(np.clip(ends_ns[order], curve.start_ns, last_ns))

@@ -83,9 +83,7 @@ def metrics(
     end_ns = equity.start_ns + equity.span_ns
     return Metrics(
         span=SpanFigures(utc_text(equity.start_ns), utc_text(end_ns), days, len(equity)),
-        equity=equity_figures(
-            equity, initial_cash=initial_cash, annualise_short=annualise_short, closes=closes
-        ),
+        equity=equity_figures(equity, initial_cash=initial_cash, annualise_short=annualise_short, closes=closes),
         exposure=exposure_figures(equity, closed, open_since_ns),
         costs=costs,
         trades=figures_of(closed),
@@ -107,8 +105,7 @@ def as_json(figures: Metrics) -> JsonGroups:
         values = getattr(figures, group)
         if isinstance(values, msgspec.Struct):
             groups[group] = {
-                name: _json_scalar(getattr(values, name), figures.cash_decimals)
-                for name in values.__struct_fields__
+                name: _json_scalar(getattr(values, name), figures.cash_decimals) for name in values.__struct_fields__
             }
     return groups
 

@@ -125,10 +125,7 @@ def _records(row: Row, *, split: bool) -> list[Record]:
     bars += [_bar(number, text.strip()) for number, text in enumerate(row.bars.split(";"), 1)]
     if not split:
         return bars
-    opens = [
-        replace(bar, ts_receive_ns=bar.ts_exchange_ns, kind=twin.BAR_OPEN, flags=0, b=0, c=0, d=0)
-        for bar in bars
-    ]
+    opens = [replace(bar, ts_receive_ns=bar.ts_exchange_ns, kind=twin.BAR_OPEN, flags=0, b=0, c=0, d=0) for bar in bars]
     return [record for pair in zip(opens, bars, strict=True) for record in pair]
 
 

@@ -38,9 +38,7 @@ class Run:
 
 def runs(bars_max: int = 24, requests_max: int = 60) -> some.SearchStrategy[Run]:
     """Any run; sizes shrink towards nothing."""
-    return some.builds(
-        run_of, some.integers(0, 2**32 - 1), some.integers(1, bars_max), some.integers(0, requests_max)
-    )
+    return some.builds(run_of, some.integers(0, 2**32 - 1), some.integers(1, bars_max), some.integers(0, requests_max))
 
 
 def run_of(seed: int, bars: int, requests: int) -> Run:

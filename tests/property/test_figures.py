@@ -173,9 +173,7 @@ def twin_equity(curve: EquityCurve, initial: int, *, annualise_short: bool) -> d
 def twin_exposure(curve: EquityCurve, trades: list[Trade], open_since_ns: list[int]) -> dict[str, Any]:
     rows = len(curve)
     if rows == 0:
-        return dict.fromkeys(
-            ("time_in_market", "exposure_average", "exposure_max", "margin_max", "leverage_max")
-        )
+        return dict.fromkeys(("time_in_market", "exposure_average", "exposure_max", "margin_max", "leverage_max"))
     first, last = curve.start_ns, int(curve.ts_ns[-1])
     held = [(trade.entry_ts_ns, trade.exit_ts_ns) for trade in trades] + [(ts, last) for ts in open_since_ns]
     # Everything stands on whole hours: look at each hour of the run.
@@ -231,9 +229,7 @@ def twin_trades(trades: list[Trade], days: float) -> dict[str, Any]:
         "profit_factor_percent": float(up / -down) if down else None,
         "expectancy": mean_money(pnl),
         "expectancy_percent": mean_float(percents),
-        "average_percent_geometric": (
-            100 * (growth ** (1 / count) - 1) if count and min(percents) > -100 else None
-        ),
+        "average_percent_geometric": (100 * (growth ** (1 / count) - 1) if count and min(percents) > -100 else None),
         "best": max(pnl) if pnl else None,
         "best_percent": max(percents) if percents else None,
         "worst": min(pnl) if pnl else None,
@@ -304,9 +300,7 @@ def test_every_figure_equals_its_naive_twin(
 def test_the_order_of_trades_does_not_show(curve: EquityCurve, trades: list[Trade], random: Any) -> None:
     shuffled = list(trades)
     random.shuffle(shuffled)
-    assert metrics(curve, shuffled, initial_cash=Decimal(1_000)) == metrics(
-        curve, trades, initial_cash=Decimal(1_000)
-    )
+    assert metrics(curve, shuffled, initial_cash=Decimal(1_000)) == metrics(curve, trades, initial_cash=Decimal(1_000))
 
 
 @settings(max_examples=50, deadline=None)

@@ -316,9 +316,7 @@ class Market:
 class Twin:
     """Consumes records and requests; keeps outputs, samples and the hash."""
 
-    def __init__(
-        self, settings: TwinSettings, instruments: Sequence[TwinInstrument], strategies: int
-    ) -> None:
+    def __init__(self, settings: TwinSettings, instruments: Sequence[TwinInstrument], strategies: int) -> None:
         self.settings = settings
         self.instruments = list(instruments)
         self.strategies = strategies
@@ -385,8 +383,15 @@ class Twin:
         self.check_identity()
 
     def _emit(
-        self, kind: int, payload: Sequence[int], *, state: int = 0, reason: int = 0, detail: int = 0,
-        strategy: int = ACCOUNT_WIDE, instrument: int = 0,
+        self,
+        kind: int,
+        payload: Sequence[int],
+        *,
+        state: int = 0,
+        reason: int = 0,
+        detail: int = 0,
+        strategy: int = ACCOUNT_WIDE,
+        instrument: int = 0,
     ) -> None:
         header = kind | state << 8 | reason << 16 | detail << 24 | strategy << 32 | instrument << 48
         words = (self.seq, self.ts, header, *payload, *[0] * (13 - len(payload)))
@@ -537,7 +542,9 @@ class Twin:
                 if ledger.lots != 0:
                     self._submit_order(
                         Request(
-                            strategy=ledger.strategy, instrument=ledger.instrument, lots=-ledger.lots,
+                            strategy=ledger.strategy,
+                            instrument=ledger.instrument,
+                            lots=-ledger.lots,
                             flags=SYSTEM | REDUCE_ONLY,
                         ),
                         closes_why=R_HALTED,
@@ -562,9 +569,7 @@ class Twin:
                 lots = request.lots - self.ledger(request.strategy, request.instrument).lots
                 if lots == 0:
                     return
-                wish = replace(
-                    request, type=MARKET, tif=GTC, lots=lots, limit_ticks=0, stop_ticks=0, expire_ns=0
-                )
+                wish = replace(request, type=MARKET, tif=GTC, lots=lots, limit_ticks=0, stop_ticks=0, expire_ns=0)
                 if request.lots == 0:
                     flags |= REDUCE_ONLY
             wish = replace(wish, flags=flags)
@@ -597,10 +602,19 @@ class Twin:
 
     def _new_order(self, request: Request, closes_why: int) -> Order:
         order = Order(
-            id=len(self.orders) + 1, strategy=request.strategy, instrument=request.instrument,
-            type=request.type, tif=request.tif, flags=request.flags, lots=request.lots,
-            limit=request.limit_ticks, stop=request.stop_ticks, expire_ns=request.expire_ns, tag=request.tag,
-            bars_at_request=self.markets[request.instrument].bars, remaining=abs(request.lots),
+            id=len(self.orders) + 1,
+            strategy=request.strategy,
+            instrument=request.instrument,
+            type=request.type,
+            tif=request.tif,
+            flags=request.flags,
+            lots=request.lots,
+            limit=request.limit_ticks,
+            stop=request.stop_ticks,
+            expire_ns=request.expire_ns,
+            tag=request.tag,
+            bars_at_request=self.markets[request.instrument].bars,
+            remaining=abs(request.lots),
             closes_why=closes_why,
         )
         self.orders.append(order)
@@ -671,10 +685,21 @@ class Twin:
         self._emit(
             OUT_ORDER,
             (
-                order.id, order.lots, order.remaining, order.limit, order.stop,
-                order.type, order.tif, order.flags, order.expire_ns, order.tag,
+                order.id,
+                order.lots,
+                order.remaining,
+                order.limit,
+                order.stop,
+                order.type,
+                order.tif,
+                order.flags,
+                order.expire_ns,
+                order.tag,
             ),
-            state=order.state, reason=reason, strategy=order.strategy, instrument=order.instrument,
+            state=order.state,
+            reason=reason,
+            strategy=order.strategy,
+            instrument=order.instrument,
         )
 
     def _move(self, order: Order, state: int, reason: int = R_NONE) -> None:
@@ -812,7 +837,8 @@ class Twin:
                 turned.append(order)
                 self._test_in_own_bar(order, close)
         left = [
-            order for order in self._orders_of(k)
+            order
+            for order in self._orders_of(k)
             if order.resting and order not in turned and self._triggers_inside(order, high, low)
         ]
         sides = {self._is_up_side(order) for order in left}
@@ -919,9 +945,7 @@ class Twin:
                 return muldiv_ceil(base, settings.spread_e12, 2 * E12) + by_bps, MODEL_SPREAD
         return by_bps, MODEL_BPS
 
-    def _fill(
-        self, order: Order, base: int, *, taker: bool, slips: bool = True, any_volume: bool = False
-    ) -> None:
+    def _fill(self, order: Order, base: int, *, taker: bool, slips: bool = True, any_volume: bool = False) -> None:
         k = order.instrument
         market = self.markets[k]
         ledger = self.ledger(order.strategy, k)
@@ -966,8 +990,18 @@ class Twin:
         assert state in ALLOWED[order.state]
         order.state = state
         self._book(
-            ledger, signed, price, base, fee, liquidity=TAKER if taker else MAKER, model=model, state=state,
-            order_id=order.id, remaining=order.remaining, tag=order.tag, closes_why=order.closes_why,
+            ledger,
+            signed,
+            price,
+            base,
+            fee,
+            liquidity=TAKER if taker else MAKER,
+            model=model,
+            state=state,
+            order_id=order.id,
+            remaining=order.remaining,
+            tag=order.tag,
+            closes_why=order.closes_why,
         )
         if state == PARTIAL:
             if order.has(REDUCE_ONLY) and ledger.lots == 0:
@@ -1035,8 +1069,20 @@ class Twin:
         return margin
 
     def _book(
-        self, ledger: Ledger, signed: int, price: int, base: int, fee: int, *, liquidity: int, model: int,
-        state: int, order_id: int, remaining: int, tag: int, closes_why: int,
+        self,
+        ledger: Ledger,
+        signed: int,
+        price: int,
+        base: int,
+        fee: int,
+        *,
+        liquidity: int,
+        model: int,
+        state: int,
+        order_id: int,
+        remaining: int,
+        tag: int,
+        closes_why: int,
     ) -> None:
         """Write a fill into ledger, cash and trades, and say so."""
         k = ledger.instrument
@@ -1086,10 +1132,25 @@ class Twin:
         self._emit(
             OUT_FILL,
             (
-                order_id, signed, price, base, fee, pnl, self.value(k, signed, price), ledger.lots,
-                ledger.cost, self.cash, shown.id, remaining, tag,
+                order_id,
+                signed,
+                price,
+                base,
+                fee,
+                pnl,
+                self.value(k, signed, price),
+                ledger.lots,
+                ledger.cost,
+                self.cash,
+                shown.id,
+                remaining,
+                tag,
             ),
-            state=state, reason=liquidity, detail=model, strategy=ledger.strategy, instrument=k,
+            state=state,
+            reason=liquidity,
+            detail=model,
+            strategy=ledger.strategy,
+            instrument=k,
         )
         if closed_trade is not None:
             self._show_trade(ledger, closed_trade, order_id, closes_why)
@@ -1099,11 +1160,23 @@ class Twin:
         self._emit(
             OUT_TRADE,
             (
-                order_id, trade.id, trade.direction * trade.greatest, trade.entered, trade.entry_ts,
-                trade.entry_value, trade.exit_value, trade.gross, trade.fees, trade.funding,
-                trade.mae, trade.mfe, bars_held,
+                order_id,
+                trade.id,
+                trade.direction * trade.greatest,
+                trade.entered,
+                trade.entry_ts,
+                trade.entry_value,
+                trade.exit_value,
+                trade.gross,
+                trade.fees,
+                trade.funding,
+                trade.mae,
+                trade.mfe,
+                bars_held,
             ),
-            reason=why, strategy=ledger.strategy, instrument=ledger.instrument,
+            reason=why,
+            strategy=ledger.strategy,
+            instrument=ledger.instrument,
         )
 
     # ── Funding ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -1131,7 +1204,9 @@ class Twin:
             self._emit(
                 OUT_FUNDING,
                 (record.a, mark, ledger.lots, payment, self.cash, ledger.trade.id),
-                reason=2 if record.flags & STATIC else 1, strategy=ledger.strategy, instrument=k,
+                reason=2 if record.flags & STATIC else 1,
+                strategy=ledger.strategy,
+                instrument=k,
             )
 
     # ── Liquidation ─────────────────────────────────────────────────────────────────────────────────────────
@@ -1197,8 +1272,18 @@ class Twin:
             rate = self.instruments[k].taker_e12 + self.settings.liquidation_fee_e12
             fee = muldiv(abs(self.value(k, ledger.lots, price)), rate, E12)
             self._book(
-                ledger, -ledger.lots, price, price, fee, liquidity=TAKER, model=MODEL_LIQUIDATION,
-                state=FILLED, order_id=0, remaining=0, tag=0, closes_why=R_LIQUIDATION,
+                ledger,
+                -ledger.lots,
+                price,
+                price,
+                fee,
+                liquidity=TAKER,
+                model=MODEL_LIQUIDATION,
+                state=FILLED,
+                order_id=0,
+                remaining=0,
+                tag=0,
+                closes_why=R_LIQUIDATION,
             )
 
     # ── END ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1209,9 +1294,7 @@ class Twin:
             return
         for ledger in self.ledgers:
             if ledger.lots != 0:
-                wish = Request(
-                    strategy=ledger.strategy, instrument=ledger.instrument, lots=-ledger.lots, flags=SYSTEM
-                )
+                wish = Request(strategy=ledger.strategy, instrument=ledger.instrument, lots=-ledger.lots, flags=SYSTEM)
                 order = self._new_order(wish, closes_why=R_END)
                 self._move(order, ACTIVE)
                 self._fill(order, self.markets[ledger.instrument].mark, taker=True, any_volume=True)

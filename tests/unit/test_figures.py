@@ -185,9 +185,7 @@ def test_averages_of_money_round_once_half_to_even() -> None:
 
 def test_time_in_market_counts_overlaps_once_and_open_positions_to_the_end() -> None:
     def held(begin: float, end: float) -> Trade:
-        return trade(
-            entry_ts_ns=START_NS + round(begin * NS_PER_DAY), exit_ts_ns=START_NS + round(end * NS_PER_DAY)
-        )
+        return trade(entry_ts_ns=START_NS + round(begin * NS_PER_DAY), exit_ts_ns=START_NS + round(end * NS_PER_DAY))
 
     ten_days = curve([1000.0] * 10)
     overlapping = [held(1, 3), held(2, 4), held(2.5, 2.75), held(6, 7)]
@@ -277,10 +275,7 @@ def test_nothing_is_annualised_under_thirty_days_unless_asked() -> None:
     wave = [1000.0 + (-1) ** day * day for day in range(1, 31)]
     assert nulls(metrics(curve(wave[:29]), [], initial_cash=CASH), "equity") >= ANNUALISED
     assert not nulls(metrics(curve(wave), [], initial_cash=CASH), "equity") & ANNUALISED
-    assert (
-        not nulls(metrics(curve(wave[:29]), [], initial_cash=CASH, annualise_short=True), "equity")
-        & ANNUALISED
-    )
+    assert not nulls(metrics(curve(wave[:29]), [], initial_cash=CASH, annualise_short=True), "equity") & ANNUALISED
 
 
 @pytest.mark.parametrize("last", [0.0, -100.0])
@@ -412,9 +407,7 @@ def sma_cross_by_hand() -> tuple[EquityCurve, list[Trade], list[float]]:
     """
     with golden("backtestingpy_GOOG.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    day_ns = [
-        int(datetime.fromisoformat(row[""]).replace(tzinfo=UTC).timestamp()) * NS_PER_SECOND for row in rows
-    ]
+    day_ns = [int(datetime.fromisoformat(row[""]).replace(tzinfo=UTC).timestamp()) * NS_PER_SECOND for row in rows]
     opens = [Decimal(row["Open"]) for row in rows]
     closes = [Decimal(row["Close"]) for row in rows]
 
@@ -530,9 +523,7 @@ def test_freqtrade_prints_the_same_for_its_futures_runs(name: str) -> None:
     ]
     for mine, theirs in pairs:
         assert mine == pytest.approx(theirs, rel=1e-7)
-    assert figures.duration_average_seconds == pytest.approx(
-        expected["holding_avg_s"], abs=60
-    )  # whole minutes
+    assert figures.duration_average_seconds == pytest.approx(expected["holding_avg_s"], abs=60)  # whole minutes
 
 
 # --- speed ---

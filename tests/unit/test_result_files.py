@@ -215,9 +215,7 @@ def test_a_home_that_is_a_file_is_named(tmp_path: Path) -> None:
 # --- the printed summary ---
 
 
-FACTS = RunFacts(
-    "BTCUSDT", "ema_cross", "1h", "close_to_open", ambiguous_bars=12, run_hash="9f86d081884c7d65" * 4
-)
+FACTS = RunFacts("BTCUSDT", "ema_cross", "1h", "close_to_open", ambiguous_bars=12, run_hash="9f86d081884c7d65" * 4)
 
 
 def lines_of(text: str) -> dict[str, str]:
@@ -267,9 +265,7 @@ def test_summary_colours_gains_green_and_losses_red() -> None:
 
 def test_summary_of_several_symbols_is_a_column_each_and_fits() -> None:
     other = msgspec.structs.replace(FACTS, symbol="[red]ETH/USDT", ambiguous_bars=None)
-    text = summary_text(
-        [(FACTS, run_metrics([900], [LOSER])), (other, run_metrics([1100], [WINNER]))], width=80
-    )
+    text = summary_text([(FACTS, run_metrics([900], [LOSER])), (other, run_metrics([1100], [WINNER]))], width=80)
     assert "BTCUSDT" in text
     assert "[red]ETH/USDT" in text  # names are text, never markup
     assert lines_of(text)["Ambiguous bars"].split() == ["12", NULL]
