@@ -20,7 +20,7 @@ from config.model import RunConfig, StrategyEntry
 from daemon.markets import load_market
 from daemon.stages import Quiet, Stages
 from engine.bars import timeframe_ns
-from engine.errors import ConfigError
+from engine.errors import ConfigError, StrategyError
 from engine.figures.equity import EquityCurve
 from engine.figures.metrics import CostFigures, Metrics, metrics
 from engine.figures.trades import Trade
@@ -61,10 +61,22 @@ def _strategy_runs(home: Path, config: RunConfig) -> list[StrategyRun]:
             f"{config.source}: no strategy is named",
             remedy="Name one under `strategy:`, or run with --strategy NAME. See: tapewright strategies list",
         )
-    for spec in config.indicators:
-        parse_spec(spec)
+    _check_indicators(config)
     registry = Registry(home)
     return [_strategy_run(registry, entry, config) for entry in config.strategies]
+
+
+def _check_indicators(config: RunConfig) -> None:
+    problems = []
+    remedy = ""
+    for index, spec in enumerate(config.indicators):
+        try:
+            parse_spec(spec)
+        except StrategyError as error:
+            problems.append(f"indicators[{index}]: {error.message}")
+            remedy = error.remedy
+    if problems:
+        raise ConfigError(f"{config.source}: indicators", problems=tuple(problems), remedy=remedy)
 
 
 def _strategy_run(registry: Registry, entry: StrategyEntry, config: RunConfig) -> StrategyRun:

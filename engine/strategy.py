@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from engine.errors import StrategyError
+from engine.errors import ConfigError, StrategyError
 
 InputType = Literal["int", "float", "bool", "select"]
 InputValue = int | float | bool | str
@@ -160,7 +160,7 @@ def checked_schema(found: object, path: str) -> Schema:
 
 
 def resolve_params(schema: Schema, given: Mapping[str, object]) -> dict[str, InputValue]:
-    """The given values with the schema's defaults; raises StrategyError with every mistake at once."""
+    """The given values with the schema's defaults; raises ConfigError with every mistake at once."""
     problems = []
     names = [spec.name for spec in schema.inputs]
     for name in given:
@@ -178,5 +178,9 @@ def resolve_params(schema: Schema, given: Mapping[str, object]) -> dict[str, Inp
             problems.append(f"{schema.id}: parameter {spec.name}: {problem}")
         values[spec.name] = value  # type: ignore[assignment]
     if problems:
-        raise StrategyError("\n  ".join(problems), remedy="Correct the params of this strategy in the config.")
+        raise ConfigError(
+            f"The params of {schema.id} are wrong",
+            problems=tuple(problems),
+            remedy="Correct the params of this strategy in the config.",
+        )
     return values

@@ -15,7 +15,6 @@ from engine.indicators.definitions import DEFINITIONS, IndicatorDefinition, Numb
 
 # A count and letters: never a number, so the last part of a spec can only be one of the two.
 _TIMEFRAME_LIKE = re.compile(r"[0-9]+[a-zA-Z]+")
-_NAME = re.compile(r"[a-z][a-z0-9]*")
 
 
 class IndicatorSpec(msgspec.Struct, frozen=True):
@@ -39,10 +38,9 @@ def definition_of(name: str) -> IndicatorDefinition:
     if definition is None:
         near = difflib.get_close_matches(name, DEFINITIONS, n=1, cutoff=0.5)
         guess = f' Did you mean "{near[0]}"?' if near else ""
-        create = f"Create strategies/indicators/{name}.py or use" if _NAME.fullmatch(name) else "Use"
         raise StrategyError(
             f'Indicator not implemented: "{name}".{guess}',
-            remedy=f"{create} one of: {', '.join(sorted(DEFINITIONS))}.",
+            remedy=f"Use one of: {', '.join(sorted(DEFINITIONS))}.",
         )
     return definition
 

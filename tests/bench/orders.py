@@ -17,7 +17,16 @@ from engine.market import event_stream
 from engine.precision import to_units
 from engine.reading import view_as
 from tests.bench.inputs import SEED, YEAR_BARS, Inputs, load_inputs, settings_of
-from tests.bench.measuring import MEGABYTE, Contender, Section, in_child, interleaved, peak_bytes, seconds_text
+from tests.bench.measuring import (
+    MEGABYTE,
+    Contender,
+    Section,
+    forget_peak,
+    in_child,
+    interleaved,
+    peak_bytes,
+    seconds_text,
+)
 
 ORDERS_A_YEAR = 1_000_000
 _DISTANCE = 0.01  # of the price, one standard deviation
@@ -100,7 +109,7 @@ def memory_of_orders(inputs: Inputs) -> dict[str, int]:
     records, flow = event_stream([inputs.market]).records, order_flow(inputs)
     engine = _engine(inputs)
     engine.advance(records, 0, 0, flow.requests)
-    before = peak_bytes()
+    before = forget_peak()
     _run(engine, records, flow)
     return {"growth_bytes": peak_bytes() - before, "state_bytes": state_bytes(engine)}
 

@@ -7,8 +7,9 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
 from typing import Any
+
+import msgspec
 
 from adapters.bar_files import path_of, write_bars
 from config.loader import load
@@ -22,6 +23,16 @@ MEMORY_LIMIT_MB = 250.0
 _CONFIG = "bench.yaml"
 _COMMAND = "from daemon.cli import main; main()"
 _IMPORTS = "import numpy, numba, polars"
+_STAGES = {
+    "import": "import, start and end of Python",
+    "load": "load: bars, records",
+    "loop": "loop: kernels, run",
+    "figures": "figures",
+    "write": "write",
+    "total": "inside the command",
+    "wall": "whole command",
+    "cpu": "CPU of it",
+}
 _ALL_IMPORTS = f"{_IMPORTS}, daemon.cli, daemon.app, daemon.commands.backtest"
 
 
@@ -36,63 +47,86 @@ def prepare_home(home: Path, inputs: Inputs) -> None:
     )
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """A cache of kernels and one of Python's bytecode, both new, whatever this machine is set to."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    caches = {"TAPEWRIGHT_CACHE_DIR": str(folder / "cache"), "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
-    return kept | caches
+def _environments(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """A new cache of kernels, with Python's bytecode kept in a new place; the same with no bytecode kept."""
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    plain["TAPEWRIGHT_CACHE_DIR"] = str(folder / "cache")
+    nothing_kept = plain | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(folder / "none")}
+    return plain | {"PYTHONPYCACHEPREFIX": str(folder / "bytecode")}, nothing_kept
 
 
-def _backtest(home: Path, environment: dict[str, str]) -> dict[str, Any]:
+def _backtest(home: Path, environment: dict[str, str], strategy: str = "ema_cross") -> dict[str, Any]:
     """One run of the command, with what is left of the wall clock beside the stages that it times itself."""
-    found = in_child(["-c", _COMMAND, "--home", str(home), "backtest", str(home / _CONFIG), "--json"],
-                     environment)  # fmt: skip
+    command = ["--home", str(home), "backtest", str(home / _CONFIG), "--strategy", strategy, "--json"]
+    found = in_child(["-c", _COMMAND, *command], environment)
     staged = found["load_seconds"] + found["loop_seconds"] + found["write_seconds"]
     found["figures_seconds"] = found["total_seconds"] - staged
     found["import_seconds"] = found["wall_seconds"] - found["total_seconds"]
     return found
 
 
+class _Starts(msgspec.Struct):
+    """What was run, each a list of runs with the seconds of their stages."""
+
+    cold: dict[str, Any]
+    on_bar: list[dict[str, Any]] = []
+    signals: list[dict[str, Any]] = []
+    imports: list[dict[str, Any]] = []
+    bare_on_bar: list[dict[str, Any]] = []
+    bare_imports: list[dict[str, Any]] = []
+
+
+def _start(inputs: Inputs, repeats: int) -> _Starts:
+    with tempfile.TemporaryDirectory(prefix="tapewright-bench-") as folder:
+        home = Path(folder) / "home"
+        kept, nothing_kept = _environments(Path(folder))
+        prepare_home(home, inputs)
+        for _ in range(2):  # cold means the kernels: the bytecode of numpy and the rest is made before
+            in_child(["-c", _ALL_IMPORTS], kept)
+        starts = _Starts(_backtest(home, kept))
+        _backtest(home, kept, "ema_cross_signals")
+        for _ in range(repeats):
+            starts.imports.append(in_child(["-c", _IMPORTS], kept))
+            starts.on_bar.append(_backtest(home, kept))
+            starts.signals.append(_backtest(home, kept, "ema_cross_signals"))
+            starts.bare_imports.append(in_child(["-c", _IMPORTS], nothing_kept))
+            starts.bare_on_bar.append(_backtest(home, nothing_kept))
+    return starts
+
+
 def starts_section(inputs: Inputs) -> Section:
     """Cold with an empty cache, then warm runs with bare imports between them."""
-    repeats = 3 if inputs.is_quick else 7
-    with tempfile.TemporaryDirectory(prefix="tapewright-bench-") as folder:
-        home, environment = Path(folder) / "home", _environment(Path(folder))
-        prepare_home(home, inputs)
-        for _ in range(2):  # Python's own bytecode is made at the first import: once for all versions of ours
-            in_child(["-c", _ALL_IMPORTS], environment)
-        cold = _backtest(home, environment)
-        _backtest(home, environment)
-        warm, imports = [], []
-        for _ in range(repeats):
-            imports.append(in_child(["-c", _IMPORTS], environment))
-            warm.append(_backtest(home, environment))
-    names = ("import", "load", "loop", "figures", "write", "total", "wall")
-    warmed = {name: median_of(warm, f"{name}_seconds") for name in names}
-    bare = median_of(imports, "wall_seconds")
-    compiling, ratio = cold["wall_seconds"] - warmed["wall"], warmed["wall"] / bare
-    labels = {
-        "import": "import, start and end of Python", "load": "load: bars, records", "loop": "loop: kernels, run",
-        "figures": "figures", "write": "write", "total": "inside the command", "wall": "whole command",
-    }  # fmt: skip
-    rows = [(labels[name], seconds_text(warmed[name]), seconds_text(cold[f"{name}_seconds"])) for name in names]
-    rows += [
-        ("CPU", seconds_text(median_of(warm, "cpu_seconds")), seconds_text(cold["cpu_seconds"])),
-        (_IMPORTS, seconds_text(bare), ""),
+    starts = _start(inputs, 3 if inputs.is_quick else 5)
+    cold, imports = starts.cold, median_of(starts.imports, "wall_seconds")
+    on_bar, signals = ({name: median_of(runs, f"{name}_seconds") for name in _STAGES}
+                       for runs in (starts.on_bar, starts.signals))  # fmt: skip
+    bare = {"imports": median_of(starts.bare_imports, "wall_seconds"),
+            "wall": median_of(starts.bare_on_bar, "wall_seconds")}  # fmt: skip
+    compiling = cold["wall_seconds"] - on_bar["wall"]
+    ratio, ratio_signals, ratio_bare = (
+        on_bar["wall"] / imports,
+        signals["wall"] / imports,
+        bare["wall"] / bare["imports"],
+    )
+    rows = [
+        (label, *(seconds_text(seconds) for seconds in (on_bar[name], signals[name], cold[f"{name}_seconds"])))
+        for name, label in _STAGES.items()
     ]
+    rows.append((_IMPORTS, seconds_text(imports), seconds_text(imports), ""))
     return Section(
-        "starts", "4. starts: `tapewright backtest` on stored bars, as a process", ("", "warm, median", "cold"), rows,
+        "starts", "4. starts: `tapewright backtest` on stored bars, as a process",
+        ("", "ema_cross", "ema_cross_signals", "ema_cross, cold"), rows,
         [
-            f"warm is {ratio:.2f} of the bare imports, {verdict(ratio, WARM_LIMIT)}",
+            f"warm is {ratio:.2f} of the bare imports, {verdict(ratio, WARM_LIMIT)}; with signals {ratio_signals:.2f}",
+            f"without kept bytecode {ratio_bare:.2f}: {seconds_text(bare['wall'])} to {seconds_text(bare['imports'])}",
             f"compiling (cold less warm) takes {compiling:.1f} s, {verdict(compiling, COMPILE_LIMIT_SECONDS)} s",
         ],
         {
-            "warm": warmed, "cold": {name: cold[f"{name}_seconds"] for name in names}, "imports_seconds": bare,
-            "ratio": ratio, "limit": WARM_LIMIT, "compile_seconds": compiling,
-            "compile_limit_seconds": COMPILE_LIMIT_SECONDS, "trades": cold["trades"],
-            "final_equity": cold["final_equity"],
-            "ratio_of_pairs": median(run["wall_seconds"] / own["wall_seconds"]
-                                     for run, own in zip(warm, imports, strict=True)),
+            "warm": on_bar, "warm_signals": signals, "cold": {name: cold[f"{name}_seconds"] for name in _STAGES},
+            "imports_seconds": imports, "ratio": ratio, "ratio_signals": ratio_signals, "limit": WARM_LIMIT,
+            "without_bytecode": bare, "ratio_without_bytecode": ratio_bare,
+            "compile_seconds": compiling, "compile_limit_seconds": COMPILE_LIMIT_SECONDS,
+            "trades": cold["trades"], "final_equity": cold["final_equity"],
         },
     )  # fmt: skip
 

@@ -17,26 +17,6 @@ from engine.kernels.compile import inner, kernel
 
 
 @kernel
-def _first(values: Any) -> Any:
-    return values[0]
-
-
-@inner
-def _scaled(value: int, factor: int) -> int:
-    return value * factor
-
-
-@kernel
-def _thrice(value: int) -> int:
-    return _scaled(value, 2) + _scaled(value, 3) + _scaled(value, 5)
-
-
-@kernel
-def _allocates(count: int) -> int:
-    return len(np.zeros(count))
-
-
-@kernel
 def _quotient(a: int, b: int, c: int) -> int:
     return muldiv(a, b, c)
 
@@ -51,21 +31,46 @@ def _quotient_down(a: int, b: int, c: int) -> int:
     return muldiv_floor(a, b, c)
 
 
+@pytest.fixture
+def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes from the cache cannot be inspected."""
+    monkeypatch.setattr(compiling, "CACHE_FOLDER", None)
+
+
+@pytest.mark.usefixtures("uncached")
 def test_reference_counting_is_out_of_the_kernels() -> None:
-    _first(np.arange(3))
-    code = "".join(_first.inspect_llvm().values())  # type: ignore[attr-defined]
+    def first(values: Any) -> Any:
+        return values[0]
+
+    compiled: Any = kernel(first)
+    assert compiled(np.arange(3)) == 0
+    code = "".join(compiled.inspect_llvm().values())
+    assert "define" in code
     assert "NRT_incref" not in code
     assert "NRT_decref" not in code
 
 
+@pytest.mark.usefixtures("uncached")
 def test_a_kernel_that_allocates_does_not_compile() -> None:
+    def allocates(count: int) -> int:
+        return len(np.zeros(count))
+
     with pytest.raises(TypingError, match="empty"):
-        _allocates(3)
+        kernel(allocates)(3)
 
 
+@pytest.mark.usefixtures("uncached")
 def test_a_literal_does_not_make_a_function_of_its_own() -> None:
-    assert _thrice(7) == 70
-    assert len(_scaled.signatures) == 1  # type: ignore[attr-defined]
+    def scaled(value: int, factor: int) -> int:
+        return value * factor
+
+    compiled: Any = inner(scaled)
+
+    def thrice(value: int) -> Any:
+        return compiled(value, 2) + compiled(value, 3) + compiled(value, 5)
+
+    assert kernel(thrice)(7) == 70
+    assert len(compiled.signatures) == 1
 
 
 def test_machine_code_comes_from_the_cache_without_the_registries() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import InputMissingError, StrategyError
+from engine.errors import ConfigError, InputMissingError, StrategyError
 from engine.settings import Sizing
 from engine.strategy import source_digest
 from strategies.loading import load_strategy
@@ -231,7 +231,7 @@ def test_inputs_may_come_from_schema_from_the_class_or_from_init(tmp_path: Path)
         assert part.params == {"a": 7, "b": 2.5}, name
     with pytest.raises(StrategyError, match="parameter a has no default"):
         Registry(tmp_path).load_entry("init", {})
-    with pytest.raises(StrategyError, match="unknown parameter 'c'"):
+    with pytest.raises(ConfigError, match="unknown parameter 'c'"):
         Registry(tmp_path).load_entry("init", {"a": 1, "c": 1})
 
 
@@ -239,7 +239,7 @@ def test_build_resolves_parameters(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     _, params = registry.build("ema_cross", {"fast": 5})
     assert params == {"fast": 5, "slow": 26, "size": 1.0}
-    with pytest.raises(StrategyError, match="ema_cross: parameter fast: 0 is below the minimum 1"):
+    with pytest.raises(ConfigError, match="ema_cross: parameter fast: 0 is below the minimum 1"):
         registry.build("ema_cross", {"fast": 0})
     strategy, params = registry.build_entry_exit("ema_cross", {"fast": 5}, "fixed_tp_sl", {"tp": 0.1}, Sizing())
     assert params == {"entry_fast": 5, "entry_slow": 26, "exit_tp": 0.1, "exit_sl": 0.02}

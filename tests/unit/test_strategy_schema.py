@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import StrategyError
+from engine.errors import ConfigError, StrategyError
 from engine.strategy import checked_schema, resolve_params
 
 RIGHT = {
@@ -115,7 +115,7 @@ def test_params_take_defaults_and_whole_numbers_become_floats() -> None:
 
 
 def test_all_wrong_params_come_at_once() -> None:
-    with pytest.raises(StrategyError) as caught:
+    with pytest.raises(ConfigError) as caught:
         resolve_params(checked_schema(RIGHT, "idea.py"), {"lenght": 3, "width": 0.1, "mode": "x", "allow_short": 1})
     message = caught.value.message
     assert "idea: unknown parameter 'lenght'; did you mean 'length'?" in message
