@@ -20,11 +20,15 @@ from engine.state import new_state
 
 NO_REQUESTS = np.zeros(0, dtype=layout.REQUEST)
 _OUTPUTS_EACH = 8
+_SAMPLE_WORDS = 4
+_WELL_FILLED = 4  # a quarter
 # Places of figures read for each order, in the CORE record seen as int64 words.
-_LIVE_ORDERS, _OUTPUT_COUNT, _ORDER_COUNT, _DEFECT, _WAKE, _OPEN_LEDGERS = (
+_LIVE_ORDERS, _OUTPUT_COUNT, _SAMPLE_COUNT, _ORDER_COUNT, _DEFECT, _WAKE, _OPEN_LEDGERS, _ROOM_NEEDED = (
     layout.FIGURES.index(name)
-    for name in ("live_orders", "output_count", "order_count", "defect", "wake", "open_ledgers")
-)
+    for name in (
+        "live_orders", "output_count", "sample_count", "order_count", "defect", "wake", "open_ledgers", "room_needed",
+    )
+)  # fmt: skip
 _SNAPSHOT_MAGIC = "tapewright-core-1"
 _STORED = ("core", *(name for name in layout.TABLES if name not in {"outputs", "samples"}))
 
@@ -67,20 +71,20 @@ class Engine:
             wake = int(self._figures[_WAKE])
             if wake in (layout.WAKE_DONE, layout.WAKE_STEP, layout.WAKE_UPDATE):
                 return position, wake
-            self._relieve(wake, events, position, requests)
+            self._relieve(wake, events, position)
 
     def is_moving(self, with_positions: bool) -> bool:  # noqa: FBT001
         """Whether an order works or is on its way (or, if asked, a position is open)."""
         return bool(self._figures[_LIVE_ORDERS]) or (with_positions and bool(self._figures[_OPEN_LEDGERS]))
 
-    def _relieve(self, wake: int, events: NDArray[Any], position: int, requests: NDArray[Any]) -> None:
+    def _relieve(self, wake: int, events: NDArray[Any], position: int) -> None:
         match wake:
             case layout.WAKE_OUTPUTS_FULL:
-                self._make_output_room(len(requests))
+                self._make_output_room(int(self._figures[_ROOM_NEEDED]))
             case layout.WAKE_SAMPLES_FULL:
                 self._flush_samples()
             case layout.WAKE_ORDERS_FULL:
-                self._make_order_room(len(requests))
+                self.state.grow_orders(2 * int(self._figures[_ROOM_NEEDED]))
             case layout.WAKE_CAPACITY:
                 symbol = self.instruments[int(events["instrument"][position])].symbol
                 raise CapacityError(
@@ -104,27 +108,30 @@ class Engine:
         raise AssertionError("the core refused an order's change of state")
 
     def _flush_outputs(self) -> None:
-        count = int(self.state.core["output_count"][0])
+        count = int(self._figures[_OUTPUT_COUNT])
         if count:
-            self._outputs.append(self.state.outputs[:count].copy())
-            self.state.core["output_count"][0] = 0
+            self._outputs.append(self._taken("outputs", count))
+            self._figures[_OUTPUT_COUNT] = 0
 
     def _flush_samples(self) -> None:
-        count = int(self.state.core["sample_count"][0])
+        count = int(self._figures[_SAMPLE_COUNT])
         if count:
-            self._samples.append(self.state.samples[:count].copy())
-            self.state.core["sample_count"][0] = 0
+            self._samples.append(self._taken("samples", count))
+            self._figures[_SAMPLE_COUNT] = 0
 
-    def _make_output_room(self, requests: int) -> None:
+    def _taken(self, name: str, count: int) -> NDArray[np.int64]:
+        """The first rows of a table: a copy of few; a table that is well filled is handed on and replaced."""
+        table: NDArray[np.int64] = getattr(self.state, name)
+        if count * _WELL_FILLED < len(table):
+            return table[:count].copy()
+        setattr(self.state, name, np.empty_like(table))
+        self.state.bind()
+        return table[:count]
+
+    def _make_output_room(self, needed: int) -> None:
         self._flush_outputs()
-        live = int(self.state.core["live_orders"][0])
-        needed = 2 * _OUTPUTS_EACH * (live + requests + 2 * len(self.state.ledgers)) + 64
         if needed > len(self.state.outputs):
-            self.state.grow_outputs(needed)
-
-    def _make_order_room(self, requests: int) -> None:
-        needed = 2 * (int(self.state.core["live_orders"][0]) + len(self.state.ledgers)) + min(requests, 4096) + 64
-        self.state.grow_orders(max(needed, 2 * len(self.state.orders)))
+            self.state.grow_outputs(2 * needed)
 
     def submit(self, requests: NDArray[Any]) -> int:
         """Carry out requests now, at the end of the step last consumed; returns the id of the first new order."""
@@ -134,7 +141,7 @@ class Engine:
             self.state.grow_orders(2 * live)
         needed = _OUTPUTS_EACH * (live + ledgers) + 16
         if figures[_OUTPUT_COUNT] + needed > len(self.state.outputs):
-            self._make_output_room(len(requests))
+            self._make_output_room(needed)
         first = int(figures[_ORDER_COUNT]) + 1
         submit_kernel(self.state.core, requests)
         if figures[_DEFECT]:
@@ -145,17 +152,21 @@ class Engine:
         """Whether `outputs` would give any."""
         return bool(self._figures[_OUTPUT_COUNT]) or bool(self._outputs)
 
+    def reserve(self, outputs: int) -> None:
+        """Make room for so many outputs beforehand, so that they are written where they stay."""
+        self._make_output_room(outputs // 2)
+
     def outputs(self) -> NDArray[np.int64]:
         """All outputs since the last call, (n, 16); see `engine.kernels.layout` for the views."""
         self._flush_outputs()
         parts, self._outputs = self._outputs, []
-        return np.concatenate(parts) if parts else np.zeros((0, layout.OUTPUT_WORDS), dtype=np.int64)
+        return _joined(parts, layout.OUTPUT_WORDS)
 
     def samples(self) -> NDArray[np.int64]:
         """All samples since the last call, (n, 4): ts ns, equity, exposure, margin."""
         self._flush_samples()
         parts, self._samples = self._samples, []
-        return np.concatenate(parts) if parts else np.zeros((0, 4), dtype=np.int64)
+        return _joined(parts, _SAMPLE_WORDS)
 
     def snapshot(self) -> bytes:
         """Everything the core knows, outputs and samples not yet read included."""
@@ -196,4 +207,11 @@ class Engine:
         self._samples = [pending_samples] if len(pending_samples) else []
         self.state.bind()
         self._figures = self.state.core.view(np.int64)
-        self._make_output_room(0)
+        self._make_output_room(_OUTPUTS_EACH * (len(self.state.orders) + 2 * len(self.state.ledgers)) + 64)
+
+
+def _joined(parts: list[NDArray[np.int64]], words: int) -> NDArray[np.int64]:
+    """The parts as one table; a single part is not copied."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros((0, words), dtype=np.int64)

@@ -23,6 +23,7 @@ from engine.settings import RunSettings
 from engine.strategy import InputValue, Strategy
 
 _CHUNK = 8_192
+_OUTPUTS_EACH_ORDER = 4  # NEW, ACTIVE, a fill, and every other time a trade
 _ECHOES_MOST = 1_000
 _ECHO_OUTPUTS_MOST = 20_000  # where each answer gives several updates, rounds grow too fast to be counted out
 
@@ -82,7 +83,7 @@ class Replay:
         self.runs = tuple(runs)
         self.stream: EventStream = event_stream(self.markets)
         self.engine = Engine(settings, [market.instrument for market in markets], max(1, len(runs)),
-                             samples=min(len(self.stream.step_stops) + 8, 1 << 16))  # fmt: skip
+                             samples=len(self.stream.step_stops) + 8)  # fmt: skip
         self.scales = tuple(scale_of(market.instrument, settings.cash_decimals) for market in markets)
         self.account = Account(self.engine, self.stream.records)
         self._boundary = _Boundary()
@@ -126,8 +127,8 @@ class Replay:
                 with self._boundary.of(runner, "signals"):
                     pending.append(self._signals(runner))
         if pending:
-            requests = np.concatenate(pending)
-            self.account.pending = requests[np.argsort(requests["step"], kind="stable")]
+            self.account.pending = pending[0] if len(pending) == 1 else _by_step(np.concatenate(pending))
+            self.engine.reserve(_OUTPUTS_EACH_ORDER * len(self.account.pending))
             # Who listens is told of these at their bars, though no bar's call has asked for them.
             self._is_asked_ahead = self._listens
             self.account.is_moving = self._is_asked_ahead
@@ -299,7 +300,8 @@ class Replay:
             runner.last_trade = int(fills[-1, 13]) if len(fills) else 0
 
     def _result(self) -> RunResult:
-        outputs = np.concatenate([*self._told, self.engine.outputs()])
+        untold = self.engine.outputs()
+        outputs = np.concatenate([*self._told, untold]) if self._told else untold
         core = self.engine.state.core
         return RunResult(
             outputs=outputs, samples=self.engine.samples(), hash=self.engine.hash,
@@ -362,6 +364,10 @@ class _Guarded:
             raise self._boundary.named(error, self._runner, self._where) from error
         if isinstance(error, Exception):
             raise self._boundary.wrapped(error, self._runner, self._where) from error
+
+
+def _by_step(requests: NDArray[Any]) -> NDArray[Any]:
+    return requests[np.argsort(requests["step"], kind="stable")]
 
 
 def signal_requests(

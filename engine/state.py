@@ -188,8 +188,11 @@ class State(msgspec.Struct):
         capacity = len(self.outputs)
         while capacity < needed:
             capacity *= 2
-        self.outputs = np.zeros((capacity, layout.OUTPUT_WORDS), dtype=np.int64)
+        self.outputs = np.empty((capacity, layout.OUTPUT_WORDS), dtype=np.int64)
         self.bind()
+
+
+_OUTPUTS_LEAST = 1 << 14
 
 
 def _places(count: int) -> NDArray[Any]:
@@ -235,8 +238,8 @@ def new_state(
         roots=_places(len(instruments) * layout.ROOTS),
         sets=_places(strategies * layout.SETS),
         table=_places(4 * orders),
-        outputs=np.zeros((16 * (orders + 2 * len(ledgers)) + 64, layout.OUTPUT_WORDS), dtype=np.int64),
-        samples=np.zeros((samples, 4), dtype=np.int64),
+        outputs=np.empty((16 * (orders + 2 * len(ledgers)) + _OUTPUTS_LEAST, layout.OUTPUT_WORDS), dtype=np.int64),
+        samples=np.empty((samples, 4), dtype=np.int64),
     )
     state.bind()
     return state

@@ -150,9 +150,11 @@ def _lacks_room(core: Any, requests: Any, is_last: bool) -> int:
         if core.sample_count >= core.sample_capacity:
             return WAKE_SAMPLES_FULL
     if core.live_orders + coming >= core.order_capacity:
+        core.room_needed = core.live_orders + coming + 1
         return WAKE_ORDERS_FULL
     outputs = _OUTPUTS_EACH * (core.live_orders + coming + ledgers) + _OUTPUTS_BESIDE
     if core.output_count + outputs > core.output_capacity:
+        core.room_needed = outputs
         return WAKE_OUTPUTS_FULL
     return WAKE_DONE
 

@@ -106,7 +106,7 @@ FIGURES = (
     "cash", "floating", "exposure", "margin", "realised", "fees", "funding",
     "equity_last", "equity_peak", "day", "day_start_equity", "halt", "open_ledgers",
     "order_count", "trade_count", "fill_count", "cancel_count", "ambiguous_bars",
-    "live_orders", "free_slot", "slots_used", "output_count", "sample_count",
+    "live_orders", "free_slot", "slots_used", "output_count", "sample_count", "room_needed",
 )  # fmt: skip
 SETTINGS = (
     "initial_cash", "fill_model", "priority", "limit_touch", "stop_fill", "latency_bars",

@@ -50,28 +50,31 @@ _sample = _row_at(layout.SAMPLE)
 
 @inner
 def _check(index: int, count: int) -> None:
-    if CHECK_BOUNDS and (index < 0 or index >= count):
+    if index < 0 or index >= count:
         raise IndexError("a table of the core was read out of bounds")
 
 
 @inner
 def instrument_at(core: Any, index: int) -> Any:
     """One INSTRUMENT."""
-    _check(index, core.instrument_count)
+    if CHECK_BOUNDS:
+        _check(index, core.instrument_count)
     return _instrument(core.instruments, index)
 
 
 @inner
 def strategy_at(core: Any, index: int) -> Any:
     """One STRATEGY."""
-    _check(index, core.strategy_count)
+    if CHECK_BOUNDS:
+        _check(index, core.strategy_count)
     return _strategy(core.strategies, index)
 
 
 @inner
 def ledger_at(core: Any, index: int) -> Any:
     """One LEDGER by its index, strategy · N + instrument."""
-    _check(index, core.ledger_count)
+    if CHECK_BOUNDS:
+        _check(index, core.ledger_count)
     return _ledger(core.ledgers, index)
 
 
@@ -84,54 +87,62 @@ def ledger_of(core: Any, strategy: int, instrument: int) -> Any:
 @inner
 def tier_at(core: Any, index: int) -> Any:
     """One TIER."""
-    _check(index, core.tier_count)
+    if CHECK_BOUNDS:
+        _check(index, core.tier_count)
     return _tier(core.tiers, index)
 
 
 @inner
 def order_at(core: Any, slot: int) -> Any:
     """One ORDER by its slot."""
-    _check(slot, core.order_capacity)
+    if CHECK_BOUNDS:
+        _check(slot, core.order_capacity)
     return _order(core.orders, slot)
 
 
 @inner
 def node_at(core: Any, heap: int, slot: int) -> Any:
     """The NODE by which an order's slot stands in one of three heaps."""
-    _check(slot, core.order_capacity)
+    if CHECK_BOUNDS:
+        _check(slot, core.order_capacity)
     return _node(core.nodes, slot * 3 + heap)
 
 
 @inner
 def root_at(core: Any, instrument: int, root: int) -> Any:
     """The PLACE that holds one root of an instrument's heaps."""
-    _check(instrument, core.instrument_count)
+    if CHECK_BOUNDS:
+        _check(instrument, core.instrument_count)
     return _place(core.roots, instrument * layout.ROOTS + root)
 
 
 @inner
 def set_at(core: Any, strategy: int, member: int) -> Any:
     """The PLACE that holds one of a strategy's eight heaps used inside a bar."""
-    _check(strategy, core.strategy_count)
+    if CHECK_BOUNDS:
+        _check(strategy, core.strategy_count)
     return _place(core.sets, strategy * layout.SETS + member)
 
 
 @inner
 def table_at(core: Any, place: int) -> Any:
     """One PLACE of the table from order id to slot."""
-    _check(place, core.table_size)
+    if CHECK_BOUNDS:
+        _check(place, core.table_size)
     return _place(core.table, place)
 
 
 @inner
 def output_at(core: Any, row: int) -> Any:
     """One OUTPUT."""
-    _check(row, core.output_capacity)
+    if CHECK_BOUNDS:
+        _check(row, core.output_capacity)
     return _output(core.outputs, row)
 
 
 @inner
 def sample_at(core: Any, row: int) -> Any:
     """One SAMPLE."""
-    _check(row, core.sample_capacity)
+    if CHECK_BOUNDS:
+        _check(row, core.sample_capacity)
     return _sample(core.samples, row)
