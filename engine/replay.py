@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice, repeat
 from typing import Any
 
@@ -12,14 +12,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.boundary import strategy_boundary
 from engine.core import Engine
-from engine.ctx import Account, Context, LogLine, whole_lots
-from engine.errors import StrategyError, TapewrightError
+from engine.ctx import Account, Context, LogLine
+from engine.errors import StrategyError
 from engine.figures.trades import Trade
 from engine.kernels import layout
 from engine.market import EventStream, Market, event_stream
 from engine.reading import OrderReader, Scale, scale_of, trades_of
 from engine.settings import RunSettings
+from engine.signals import signal_requests
 from engine.strategy import InputValue, Strategy
 
 _CHUNK = 8_192
@@ -74,6 +76,10 @@ class _Runner:
         self.fills: Counter[int] = Counter()  # fills of each open trade
         self.last_trade = 0
 
+    def boundary(self, where: str) -> AbstractContextManager[None]:
+        """What the strategy's code raises inside becomes an error that names it and the place."""
+        return strategy_boundary(self.run.name, self.run.strategy.path, self.context.symbol, where)
+
 
 class Replay:
     """A run that can be driven to its end at once, or stopped, snapshot, and resumed after any bar."""
@@ -86,7 +92,6 @@ class Replay:
                              samples=len(self.stream.step_stops) + 8)  # fmt: skip
         self.scales = tuple(scale_of(market.instrument, settings.cash_decimals) for market in markets)
         self.account = Account(self.engine, self.stream.records)
-        self._boundary = _Boundary()
         self._states: list[dict[str, Any]] = [{} for _ in runs]
         self._runners = [self._runner(index, market) for index, run in enumerate(runs) for market in run.markets]
         self._told: list[NDArray[np.int64]] = []
@@ -121,10 +126,10 @@ class Replay:
         pending: list[NDArray[Any]] = []
         for runner in self._runners:
             if runner.run.strategy.on_init is not None:
-                with self._boundary.of(runner, "on_init"):
+                with runner.boundary("on_init"):
                     runner.run.strategy.on_init(runner.context)
             if runner.run.strategy.signals is not None:
-                with self._boundary.of(runner, "signals"):
+                with runner.boundary("signals"):
                     pending.append(self._signals(runner))
         if pending:
             self.account.pending = pending[0] if len(pending) == 1 else _by_step(np.concatenate(pending))
@@ -179,7 +184,7 @@ class Replay:
         self._follow(len(self.stream.records))
         for runner in self._runners:
             if runner.run.strategy.on_finish is not None:
-                with self._boundary.of(runner, "on_finish"):
+                with runner.boundary("on_finish"):
                     runner.context.show(len(runner.context.ts_ns))
                     runner.run.strategy.on_finish(runner.context)
         if progress is not None:
@@ -197,10 +202,9 @@ class Replay:
                 account.stop = stop
                 runner.context.show(index + 1)
                 runner.on_bar(runner.context, index)  # type: ignore[misc]
-        except TapewrightError as error:
-            raise self._boundary.named(error, runner, f"on_bar at bar {index}") from error
-        except Exception as error:
-            raise self._boundary.wrapped(error, runner, f"on_bar at bar {index}") from error
+        except Exception:
+            with runner.boundary(f"on_bar at bar {index}"):
+                raise
 
     def _follow(self, stop: int) -> None:
         """Bring the engine to `stop`; strategies that listen are told what happened, step by step."""
@@ -248,14 +252,14 @@ class Replay:
             if kind in {layout.ORDER_OUTPUT, layout.FILL_OUTPUT}:
                 for update in runner.reader.updates(row[None]):
                     if strategy.on_order is not None:
-                        with self._boundary.of(runner, "on_order"):
+                        with runner.boundary("on_order"):
                             strategy.on_order(runner.context, update)
             elif kind == layout.TRADE_OUTPUT:
                 trade = trades_of(row[None], self.scales, [run.name for run in self.runs])[0]
                 turned = runner.last_trade != trade.trade_id  # the fill that closed it opened the next one
                 trade = msgspec.structs.replace(trade, fills=runner.fills.pop(trade.trade_id, 0) + turned)
                 if strategy.on_trade is not None:
-                    with self._boundary.of(runner, "on_trade"):
+                    with runner.boundary("on_trade"):
                         strategy.on_trade(runner.context, trade)
 
     def snapshot(self) -> bytes:
@@ -326,103 +330,5 @@ def _rows_of(runner: _Runner, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return own
 
 
-class _Boundary:
-    """The strategy boundary: what a strategy's code raises becomes a StrategyError that says where."""
-
-    def of(self, runner: _Runner, where: str) -> _Guarded:
-        return _Guarded(self, runner, where)
-
-    def named(self, error: TapewrightError, runner: _Runner, where: str) -> TapewrightError:
-        if isinstance(error, StrategyError) and not error.message.startswith(runner.run.name + ": "):
-            return StrategyError(f"{runner.run.name}: {where}: {error.message}", remedy=error.remedy)
-        return error
-
-    def wrapped(self, error: Exception, runner: _Runner, where: str) -> StrategyError:
-        path = runner.run.strategy.path
-        lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-        place = f"{path}:{lines[-1].lineno}" if lines else path
-        code = f"\n    {lines[-1].line}" if lines and lines[-1].line else ""
-        return StrategyError(
-            f"{runner.run.name}: {where} on {runner.context.symbol}: {type(error).__name__}: {error}\n  {place}{code}",
-            remedy="Correct the strategy and run again; nothing was kept of this run.",
-        )
-
-
-class _Guarded:
-    __slots__ = ("_boundary", "_runner", "_where")
-
-    def __init__(self, boundary: _Boundary, runner: _Runner, where: str) -> None:
-        self._boundary = boundary
-        self._runner = runner
-        self._where = where
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, TapewrightError):
-            raise self._boundary.named(error, self._runner, self._where) from error
-        if isinstance(error, Exception):
-            raise self._boundary.wrapped(error, self._runner, self._where) from error
-
-
 def _by_step(requests: NDArray[Any]) -> NDArray[Any]:
     return requests[np.argsort(requests["step"], kind="stable")]
-
-
-def signal_requests(
-    found: Mapping[str, Any], strategy: int, market: int, scale: Scale, bar_steps: NDArray[np.int64]
-) -> NDArray[Any]:
-    """What `signals(ctx)` returned, as requests.
-
-    Either `buy` and `sell` (arrays of bool, one value a bar) with `size` (units, one number or one a bar), each a
-    market order at the bar's close; or `target` (units to hold from the bar on, signed; NaN leaves things as they are).
-    Raises StrategyError where the arrays do not fit the bars.
-    """
-    count = len(bar_steps)
-    unknown = set(found) - {"buy", "sell", "size", "target"}
-    if unknown or ("target" in found) == ("buy" in found or "sell" in found):
-        raise StrategyError(
-            f"signals() returned {', '.join(sorted(found)) or 'nothing'}",
-            remedy='Return {"buy": ..., "sell": ..., "size": ...} or {"target": ...}, arrays with one value a bar.',
-        )
-    for name, values in found.items():
-        if name != "size" and np.shape(values) != (count,):
-            raise StrategyError(
-                f"signals(): {name} has shape {np.shape(values)}, the market has {count} bars",
-                remedy="Return one value for each bar.",
-            )
-    if "target" in found:
-        return _target_requests(np.asarray(found["target"], dtype=np.float64), strategy, market, scale, bar_steps)
-    none = np.zeros(count, dtype=bool)
-    buy, sell = np.asarray(found.get("buy", none), dtype=bool), np.asarray(found.get("sell", none), dtype=bool)
-    places = np.nonzero(buy | sell)[0]
-    sides = np.where(buy[places], 1, -1) * (buy[places] != sell[places])
-    size = found.get("size", 1.0)
-    lots = whole_lots(float(size), scale) if np.ndim(size) == 0 else _lots_of(np.asarray(size)[places], scale)
-    return _requests(layout.ORDER_REQUEST, strategy, market, bar_steps[places], sides * lots)
-
-
-def _lots_of(units: NDArray[np.float64], scale: Scale) -> NDArray[np.int64]:
-    quotients = units / scale.lot
-    nearest = np.rint(quotients)
-    return np.where(np.abs(quotients - nearest) <= 1e-6, nearest, np.floor(quotients)).astype(np.int64)
-
-
-def _target_requests(
-    target: NDArray[np.float64], strategy: int, market: int, scale: Scale, bar_steps: NDArray[np.int64]
-) -> NDArray[Any]:
-    lots = np.sign(np.nan_to_num(target)).astype(np.int64) * _lots_of(np.abs(np.nan_to_num(target)), scale)
-    places = np.nonzero(~np.isnan(target))[0]
-    changed = np.ones(len(places), dtype=bool)
-    changed[1:] = lots[places][1:] != lots[places][:-1]
-    places = places[changed]
-    return _requests(layout.TARGET_REQUEST, strategy, market, bar_steps[places], lots[places])
-
-
-def _requests(kind: int, strategy: int, market: int, steps: NDArray[np.int64], lots: NDArray[np.int64]) -> NDArray[Any]:
-    requests = np.zeros(len(steps), dtype=layout.REQUEST)
-    requests["kind"], requests["type"], requests["tif"] = kind, layout.MARKET, layout.GTC
-    requests["strategy"], requests["instrument"], requests["step"] = strategy, market, steps + 1
-    requests["lots"] = lots
-    return requests

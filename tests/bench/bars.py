@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import daemon  # noqa: F401 - first of all, as the command does: it says how numpy asks for memory
 from tests.bench.inputs import Inputs, load_inputs
 from tests.bench.loops import on_bar_section, signals_section
 from tests.bench.measuring import Section

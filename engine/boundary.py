@@ -1,0 +1,39 @@
+"""The strategy boundary: what a strategy's code raises becomes an error that says where, and what to do."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from engine.errors import StrategyError, TapewrightError
+
+
+@contextmanager
+def strategy_boundary(name: str, path: str, symbol: str, where: str) -> Iterator[None]:
+    """Run a strategy's code; `where` is the callback, `path` the strategy's file.
+
+    A StrategyError of ours gets the strategy's name and the place; anything else that the code raises becomes a
+    StrategyError with its line.
+    """
+    try:
+        yield
+    except StrategyError as error:
+        if error.message.startswith(f"{name}: "):
+            raise
+        raise StrategyError(f"{name}: {where}: {error.message}", remedy=error.remedy) from error
+    except TapewrightError:
+        raise
+    except Exception as error:
+        raise StrategyError(
+            f"{name}: {where} on {symbol}: {type(error).__name__}: {error}\n  {_place_of(error, path)}",
+            remedy="Correct the strategy and run again; nothing was kept of this run.",
+        ) from error
+
+
+def _place_of(error: Exception, path: str) -> str:
+    """The strategy's own line that the error came through, with its text."""
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    if not lines:
+        return path
+    return f"{path}:{lines[-1].lineno}" + (f"\n    {lines[-1].line}" if lines[-1].line else "")

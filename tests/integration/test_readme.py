@@ -1,0 +1,51 @@
+"""Every command and file of the README works as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from daemon.cli import run
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [text for name, text in fences if name == language]
+
+
+def test_the_first_strategy_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (config,), (strategy,) = _blocks("yaml"), _blocks("python")
+    Path("first.yaml").write_text(config, encoding="utf-8")
+    Path("strategies/custom").mkdir(parents=True)
+    Path("strategies/custom/my_first.py").write_text(strategy, encoding="utf-8")
+    rows = ["ts,open,high,low,close,volume", "1699999980000,100,101,99,100.5,3", "1700000040000,100.5,102,100,101,2"]
+    Path("bars.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    commands = [
+        line.removeprefix("uv run tapewright ").split()
+        for block in _blocks("")
+        for line in block.splitlines()
+        if line.startswith("uv run tapewright ")
+    ]
+    assert [command[0] for command in commands] == ["data", "data", "backtest"]
+    for command in commands:
+        assert run(command) == 0, (command, capsys.readouterr().err)
+    (folder,) = Path("results").iterdir()
+    assert folder.name.startswith("SYNTH_my_first_")
+    named = set(re.findall(r"`([a-z_]+\.(?:csv|parquet|json))`", README))
+    assert named <= {file.name for file in folder.iterdir()}
+
+
+def test_the_commands_of_the_table_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    for line in re.findall(r"^\| `tapewright ([^|]*)\|", README, re.MULTILINE):
+        names = re.findall(r"[a-z]+", line.split("`")[0])
+        for option in [names[1:2] or [""]] + [[name] for name in re.findall(r"`([a-z]+)`", line)]:
+            arguments = [name for name in (names[0], *option) if name and name.islower()]
+            assert run([*arguments, "--help"]) == 0, arguments
+    assert "Usage:" in capsys.readouterr().out
