@@ -181,15 +181,16 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
     for _, lines in loaded:
         for line in lines:
             stages.stage(line)
-    replay = Replay(config.settings, markets, runs)
     count = sum(len(market.bars) for market in markets)
     stages.stage(f"Data loaded ({count:,} candles of {timeframe_ns(config.timeframe) // 10**9} s)")
     if not is_compiled():
         stages.stage("Compiling the engine: once for this version, some 20 seconds")
+    replay = Replay(config.settings, markets, runs)
     after_load = time.perf_counter()
     replay.prepare()
     stages.stage("Starting backtest loop...")
     result = replay.run(stages.progress)
+    del replay  # its records and tables are as large as all that follows
     after_loop = time.perf_counter()
     stages.stage("Calculating metrics...")
     curve, trades, figures = _figures(result, markets, config)

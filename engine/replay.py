@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from typing import Any
 
 import msgspec
@@ -152,7 +152,7 @@ class Replay:
         active = [runner for runner in self._runners if runner.on_bar is not None]
         if len(active) == 1:
             runner = active[0]
-            return zip(runner.bar_stops.tolist(), range(len(runner.bar_stops)), repeat(runner), strict=False)
+            return zip(_numbers(runner.bar_stops), range(len(runner.bar_stops)), repeat(runner), strict=False)
         calls = [
             np.column_stack((runner.bar_stops, np.full(len(runner.bar_stops), order), np.arange(len(runner.bar_stops))))
             for order, runner in enumerate(active)
@@ -161,7 +161,7 @@ class Replay:
             return iter(())
         table = np.concatenate(calls)
         table = table[np.lexsort((table[:, 1], table[:, 0]))]
-        return ((stop, index, active[order]) for stop, order, index in table.tolist())
+        return ((stop, index, active[order]) for stop, order, index in _numbers(table))
 
     def run(self, progress: Progress | None = None) -> RunResult:
         """Run from the start to the end and return everything; raises StrategyError where a strategy's code raises."""
@@ -328,6 +328,11 @@ def _rows_of(runner: _Runner, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     heads = rows[:, 2]
     own: NDArray[np.int64] = rows[((heads >> 32) & 0xFFFF == runner.strategy) & ((heads >> 48) == runner.market)]
     return own
+
+
+def _numbers(table: NDArray[np.int64]) -> Iterator[Any]:
+    """The rows as Python's numbers, some at a time: a year of them at once is twenty megabytes."""
+    return chain.from_iterable(table[start : start + _CHUNK].tolist() for start in range(0, len(table), _CHUNK))
 
 
 def _by_step(requests: NDArray[Any]) -> NDArray[Any]:

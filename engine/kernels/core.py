@@ -159,21 +159,6 @@ def _lacks_room(core: Any, requests: Any, is_last: bool) -> int:
     return WAKE_DONE
 
 
-@inner
-def _consume(core: Any, record: Any) -> None:
-    index = as_int64(record.instrument)
-    if record.kind == BAR:
-        if instrument_at(core, index).is_open_done == 0:
-            open_phase(core, index, record.ts_exchange_ns, record.a, record.e)
-        inside_phase(core, index, record)
-    elif record.kind == BAR_OPEN:
-        open_phase(core, index, record.ts_exchange_ns, record.a, record.e)
-    elif record.kind == FUNDING:
-        _settle_funding(core, record)
-    else:
-        _end_run(core, record)
-
-
 @kernel
 def advance(state: Any, events: Any, start: int, stop: int, requests: Any) -> int:
     """Consume records [start, stop); returns the index of the next one, and says in `core.wake` why it stopped.
@@ -197,14 +182,23 @@ def advance(state: Any, events: Any, start: int, stop: int, requests: Any) -> in
         if not _is_sound(core, record):
             core.wake = WAKE_BAD_RECORD
             return position
-        instrument = instrument_at(core, as_int64(record.instrument))
+        index = as_int64(record.instrument)
+        instrument = instrument_at(core, index)
         highest = record.b if record.kind == BAR else record.a
         if record.kind <= BAR_OPEN and highest > instrument.safe_ticks:
             core.wake = WAKE_CAPACITY
             return position
         outputs_before = core.output_count
         core.seq += 1
-        _consume(core, record)
+        if record.kind <= BAR_OPEN:
+            if instrument.is_open_done == 0 or record.kind == BAR_OPEN:
+                open_phase(core, index, record.ts_exchange_ns, record.a, record.e)
+            if record.kind == BAR:
+                inside_phase(core, index, record)
+        elif record.kind == FUNDING:
+            _settle_funding(core, record)
+        else:
+            _end_run(core, record)
         if is_last:
             end_step(core)
             while core.next_request < requests.shape[0] and requests[core.next_request].step <= core.step:

@@ -47,51 +47,48 @@ def _trip(core: Any, first_ledger: int, last_ledger: int) -> None:
 
 
 @inner
-def _halt_account(core: Any, halt: int, event: int, value: int, limit: int, equity: int, reference: int) -> None:
-    emit_risk(core, event, -1, 0, value, limit, equity, reference)
-    core.halt = halt
-    _trip(core, 0, core.ledger_count)
-
-
-@inner
 def _guard_account(core: Any, equity: int) -> None:
+    """Halt the account where a guard says so. What follows is left to `end_step`: one way into the orders' code."""
     if equity <= 0 and (core.exposure != 0 or core.cash <= 0):
-        _halt_account(core, HALT_BANKRUPT, RISK_BANKRUPT, equity, 0, equity, core.equity_peak)
+        emit_risk(core, RISK_BANKRUPT, -1, 0, equity, 0, equity, core.equity_peak)
+        core.halt = HALT_BANKRUPT
         return
     if core.max_drawdown_e12 > 0:
         limit = muldiv(core.equity_peak, core.max_drawdown_e12, E12)
         loss = core.equity_peak - equity
         if loss >= limit:
-            _halt_account(core, HALT_DRAWDOWN, RISK_DRAWDOWN, loss, limit, equity, core.equity_peak)
+            emit_risk(core, RISK_DRAWDOWN, -1, 0, loss, limit, equity, core.equity_peak)
+            core.halt = HALT_DRAWDOWN
             return
     if core.daily_loss_e12 > 0:
         limit = muldiv(core.day_start_equity, core.daily_loss_e12, E12)
         loss = core.day_start_equity - equity
         if loss >= limit:
-            _halt_account(core, HALT_DAILY, RISK_DAILY, loss, limit, equity, core.day_start_equity)
+            emit_risk(core, RISK_DAILY, -1, 0, loss, limit, equity, core.day_start_equity)
+            core.halt = HALT_DAILY
 
 
 @inner
-def _guard_strategies(core: Any) -> None:
-    count = core.instrument_count
-    for index in range(core.strategy_count):
-        strategy = strategy_at(core, index)
-        if strategy.is_halted == 1:
-            continue
-        own = core.initial_cash
-        for instrument_index in range(count):
-            ledger = ledger_of(core, index, instrument_index)
-            own += ledger.realised - ledger.fees - ledger.funding - ledger.cost
-            if ledger.lots != 0:
-                instrument = instrument_at(core, instrument_index)
-                own += value_of(instrument, ledger.lots, instrument.mark)
-        strategy.equity_peak = max(strategy.equity_peak, own)
-        limit = muldiv(strategy.equity_peak, core.strategy_max_drawdown_e12, E12)
-        loss = strategy.equity_peak - own
-        if loss >= limit:
-            emit_risk(core, RISK_STRATEGY, index, 0, loss, limit, own, strategy.equity_peak)
-            strategy.is_halted = 1
-            _trip(core, index * count, (index + 1) * count)
+def _is_strategy_tripped(core: Any, index: int) -> bool:
+    """Look at one strategy's drawdown; where it is too deep, halt the strategy."""
+    strategy = strategy_at(core, index)
+    if strategy.is_halted == 1:
+        return False
+    own = core.initial_cash
+    for instrument_index in range(core.instrument_count):
+        ledger = ledger_of(core, index, instrument_index)
+        own += ledger.realised - ledger.fees - ledger.funding - ledger.cost
+        if ledger.lots != 0:
+            instrument = instrument_at(core, instrument_index)
+            own += value_of(instrument, ledger.lots, instrument.mark)
+    strategy.equity_peak = max(strategy.equity_peak, own)
+    limit = muldiv(strategy.equity_peak, core.strategy_max_drawdown_e12, E12)
+    loss = strategy.equity_peak - own
+    if loss < limit:
+        return False
+    emit_risk(core, RISK_STRATEGY, index, 0, loss, limit, own, strategy.equity_peak)
+    strategy.is_halted = 1
+    return True
 
 
 @inner
@@ -114,5 +111,10 @@ def end_step(core: Any) -> None:
     core.equity_last = equity
     if core.halt == HALT_NONE:
         _guard_account(core, equity)
+        if core.halt != HALT_NONE:
+            _trip(core, 0, core.ledger_count)
     if core.strategy_max_drawdown_e12 > 0:
-        _guard_strategies(core)
+        count = core.instrument_count
+        for index in range(core.strategy_count):
+            if _is_strategy_tripped(core, index):
+                _trip(core, index * count, (index + 1) * count)

@@ -67,18 +67,6 @@ def _settle_triggered(core: Any, slot: int, closed: int) -> None:
 
 
 @inner
-def _settle_gapped(core: Any, index: int, closed: int) -> None:
-    """Stop-limits triggered at this bar's open; what is left of them stays out of this bar's set."""
-    while root_at(core, index, ROOT_TRIGGERED).slot >= 0:
-        slot = pop_first(core, index, ROOT_TRIGGERED)
-        order_id = order_at(core, slot).id
-        _settle_triggered(core, slot, closed)
-        if order_at(core, slot).id == order_id:
-            displace(core, slot)
-            place(core, slot, ROOT_QUEUE, 0)
-
-
-@inner
 def _class_rank(core: Any, slot: int, root: int) -> int:
     """Pessimistic rank of an order with the ledger as it is now: the least hurts the position most."""
     order = order_at(core, slot)
@@ -194,7 +182,14 @@ def inside_phase(core: Any, index: int, bar: Any) -> None:
     instrument.is_open_done = 0
     core.ts_ns = bar.ts_receive_ns
     if core.live_orders > 0:
-        _settle_gapped(core, index, bar.d)
+        # Stop-limits triggered at this bar's open; what is left of them stays out of this bar's set.
+        while root_at(core, index, ROOT_TRIGGERED).slot >= 0:
+            slot = pop_first(core, index, ROOT_TRIGGERED)
+            order_id = order_at(core, slot).id
+            _settle_triggered(core, slot, bar.d)
+            if order_at(core, slot).id == order_id:
+                displace(core, slot)
+                place(core, slot, ROOT_QUEUE, 0)
         if is_anything_reached(core, index, bar.b, bar.c):
             path = core.priority
             if path == ADAPTIVE:
