@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,37 +23,9 @@ from engine.market import Market
 from engine.precision import infer_unit, to_units
 from engine.replay import Replay, RunResult, StrategyRun
 from engine.settings import Commission, RunSettings, Slippage
-from engine.strategy import Strategy, checked_schema, resolve_params, source_digest
+from strategies.registry import Registry
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "ohlcv"
-AS_PRINTED = """
-def schema():
-    return {
-        "id": "ema_cross",
-        "name": "EMA Cross",
-        "inputs": {
-            "fast": {"type": "int", "default": 12, "min": 1, "max": 200},
-            "slow": {"type": "int", "default": 26, "min": 1, "max": 200},
-            "size": {"type": "float", "default": 1.0, "min": 0.1, "max": 10.0}
-        }
-    }
-
-def on_init(ctx):
-    pass
-
-def on_bar(ctx, i):
-    close = ctx.close
-    fast = ctx.ind.ema(close, int(ctx.params["fast"]))
-    slow = ctx.ind.ema(close, int(ctx.params["slow"]))
-
-    if i < 1:
-        return
-
-    if fast[i] > slow[i] and fast[i-1] <= slow[i-1]:
-        ctx.buy(ctx.params["size"])
-    if fast[i] < slow[i] and fast[i-1] >= slow[i-1]:
-        ctx.sell(ctx.params["size"])
-"""
 EXPECTED = """
     symbol  | slip | fills | trades | wins | final equity    | fees            | max drawdown
     BTCUSDT |    2 | 19594 |   9797 | 1721 | 682426.89269200 | 219293.97730800 | 0.317591756813
@@ -66,12 +37,9 @@ ROWS = [[cell.strip() for cell in line.split("|")] for line in EXPECTED.strip().
 
 
 def ema_cross() -> StrategyRun:
-    names: dict[str, Any] = {}
-    exec(AS_PRINTED, names)
-    schema = checked_schema(names["schema"](), "ema_cross.py")
-    digest = source_digest(AS_PRINTED.encode())
-    strategy = Strategy(schema, "ema_cross.py", digest, on_init=names["on_init"], on_bar=names["on_bar"])
-    return StrategyRun("ema_cross", strategy, resolve_params(schema, {}), (0,))
+    """Document A's example, which ships to the letter (tests/integration/test_shipped_strategies.py holds it to it)."""
+    strategy, params = Registry(Path(__file__).parent).build("ema_cross")
+    return StrategyRun("ema_cross", strategy, params, (0,))
 
 
 def run(bars: Bars, slippage_bps: str) -> RunResult:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -524,21 +523,3 @@ def test_freqtrade_prints_the_same_for_its_futures_runs(name: str) -> None:
     for mine, theirs in pairs:
         assert mine == pytest.approx(theirs, rel=1e-7)
     assert figures.duration_average_seconds == pytest.approx(expected["holding_avg_s"], abs=60)  # whole minutes
-
-
-# --- speed ---
-
-
-def test_a_year_of_minutes_takes_milliseconds() -> None:
-    # Measured at 14 ms for 525,600 rows; the bound is loose so that a busy machine passes.
-    rows = 525_600
-    walk = 1_000 * UNIT + np.cumsum(np.random.default_rng(1).integers(-UNIT // 50, UNIT // 50, rows))
-    year = EquityCurve(START_NS, START_NS + MINUTE_NS * np.arange(1, rows + 1), walk, walk // 2, walk // 4)
-    best_ns = min(_elapsed_ns(year) for _ in range(3))
-    assert best_ns < 200_000_000
-
-
-def _elapsed_ns(year: EquityCurve) -> int:
-    begun = time.perf_counter_ns()
-    metrics(year, [trade()], initial_cash=CASH)
-    return time.perf_counter_ns() - begun

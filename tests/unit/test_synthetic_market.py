@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -70,12 +68,6 @@ def test_it_looks_like_a_market(year: Bars) -> None:
     gaps = np.abs(year.open[1:] - year.close[:-1]) / year.close[:-1]
     assert 0.02 < (gaps > 0).mean() < 0.3
     assert gaps.max() < 0.01
-
-
-def test_a_year_takes_well_under_a_second() -> None:
-    began = time.perf_counter()
-    synthesize("SYNTH", "1m", YEAR, seed=7)
-    assert time.perf_counter() - began < 1.5  # 0.22 s measured; room for a busy machine
 
 
 def test_it_stays_above_zero_however_cheap() -> None:
