@@ -26,8 +26,10 @@ def backtest(
 ) -> None:
     """Run a config as a backtest on the bars stored under the home folder."""
     from config.loader import load
+    from daemon.memory import keep_freed_memory
     from daemon.stages import Quiet, Terminal
 
+    keep_freed_memory()
     stages = Quiet() if as_json else Terminal()
     config = load(config_file, overrides=settings or (), strategy=strategy)
     stages.stage(f"Config loaded ({config_file})")

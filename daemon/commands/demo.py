@@ -28,8 +28,10 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Make up a year of minutes, trade it with ema_cross, and show what came out."""
+    from daemon.memory import keep_freed_memory
     from daemon.stages import Quiet, Terminal
 
+    keep_freed_memory()
     stages = Quiet() if as_json else Terminal()
     home = folder if folder is not None else Path(tempfile.mkdtemp(prefix="tapewright-demo-"))
     stages.stage(f"A year of minutes of a made-up market (seed {seed}) goes to {home}")
