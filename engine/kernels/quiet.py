@@ -36,8 +36,8 @@ def _is_quiet(core: Any, index: int) -> bool:
 def run_quiet(core: Any, events: Any, start: int, stop: int, next_request_step: int) -> int:
     """Consume quiet bars from `start` on; returns the index of the first record that is left to the general path."""
     index = as_int64(events[start].instrument)
-    if not _is_quiet(core, index):
-        return start
+    if index >= core.instrument_count or not _is_quiet(core, index):
+        return start  # a record of no instrument of ours is refused by the general path
     instrument = instrument_at(core, index)
     ledger = ledger_at(core, index)
     lots, cost, factor = instrument.net_lots, instrument.net_cost, instrument.factor
