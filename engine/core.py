@@ -23,10 +23,11 @@ _OUTPUTS_EACH = 8
 _SAMPLE_WORDS = 4
 _WELL_FILLED = 4  # a quarter
 # Places of figures read for each order, in the CORE record seen as int64 words.
-_LIVE_ORDERS, _OUTPUT_COUNT, _SAMPLE_COUNT, _ORDER_COUNT, _DEFECT, _WAKE, _OPEN_LEDGERS, _ROOM_NEEDED = (
+_LIVE_ORDERS, _OUTPUT_COUNT, _SAMPLE_COUNT, _ORDER_COUNT, _DEFECT, _WAKE, _OPEN_LEDGERS, _ROOM_NEEDED, _OUTPUT_BASE = (
     layout.FIGURES.index(name)
     for name in (
         "live_orders", "output_count", "sample_count", "order_count", "defect", "wake", "open_ledgers", "room_needed",
+        "output_base",
     )
 )  # fmt: skip
 _SNAPSHOT_MAGIC = "tapewright-core-1"
@@ -112,6 +113,7 @@ class Engine:
         if count:
             self._outputs.append(self._taken("outputs", count))
             self._figures[_OUTPUT_COUNT] = 0
+            self._figures[_OUTPUT_BASE] += count
 
     def _flush_samples(self) -> None:
         count = int(self._figures[_SAMPLE_COUNT])

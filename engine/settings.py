@@ -18,6 +18,8 @@ SameBarPriority = Literal["pessimistic", "adaptive", "ohlc", "olhc", "fifo"]
 LimitFill = Literal["through", "touch"]
 StopFill = Literal["worse_of_open_and_trigger", "trigger", "next_open"]
 SlippageModel = Literal["bps", "ticks", "atr", "spread"]
+QueueModel = Literal["trades_only", "power", "log"]
+StopTrigger = Literal["last", "mark", "book"]
 InstrumentKind = Literal["linear", "inverse", "spot"]
 
 
@@ -100,6 +102,25 @@ class Execution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_volume_share: Decimal | None = None
 
 
+class BookExecution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When and where orders fill on a tape with order books and prints.
+
+    `order_latency_ms`, `response_latency_ms`: how long an order takes to the venue and its answer back.
+    `feed_latency`: orders meet the book by the venue's clock, so what the feed has not brought yet counts; without
+    it, by the order in which records were received. `lateness_ms`: how long after its time a record is waited for.
+    `queue_model`: how a resting order moves forward in its level. `stop_trigger`: which price triggers stops.
+    """
+
+    order_latency_ms: Decimal = ZERO
+    response_latency_ms: Decimal = ZERO
+    feed_latency: bool = True
+    lateness_ms: int = 500
+    sample_ms: int = 1_000
+    queue_model: QueueModel = "trades_only"
+    queue_power: int = 3
+    stop_trigger: StopTrigger = "last"
+
+
 class RunSettings(msgspec.Struct, frozen=True):
     """Everything the engine is told about a run, beside instruments and events."""
 
@@ -109,6 +130,7 @@ class RunSettings(msgspec.Struct, frozen=True):
     margin: Literal["cross", "isolated"] = "cross"
     liquidation_fee_bps: Decimal = ZERO
     execution: Execution = Execution()
+    book: BookExecution = BookExecution()
     slippage: Slippage = Slippage()
     commission: Commission = Commission()
     risk: Risk = Risk()

@@ -35,6 +35,8 @@ _SLIPPAGE = {
     "atr": layout.SLIP_ATR,
     "spread": layout.SLIP_SPREAD,
 }
+_QUEUE_MODEL = {"trades_only": layout.TRADES_ONLY, "power": layout.POWER, "log": layout.LOGARITHM}
+_STOP_TRIGGER = {"last": layout.BY_LAST, "mark": layout.BY_MARK, "book": layout.BY_BOOK}
 _KIND = {"linear": layout.LINEAR, "inverse": layout.INVERSE, "spot": layout.SPOT}
 
 
@@ -87,6 +89,12 @@ def _settings_row(settings: RunSettings) -> dict[str, int | float]:
         "max_open_positions": risk.max_open_positions or 0,
         "is_flatten_on_trip": int(risk.on_trip == "flatten"),
         "is_close_at_end": int(settings.close_at_end),
+        "lateness_ns": settings.book.lateness_ms * layout.MICRO,
+        "uses_feed_latency": int(settings.book.feed_latency),
+        "sample_ns": settings.book.sample_ms * layout.MICRO,
+        "queue_model": _QUEUE_MODEL[settings.book.queue_model],
+        "queue_power": settings.book.queue_power,
+        "stop_trigger": _STOP_TRIGGER[settings.book.stop_trigger],
     }
 
 
@@ -120,6 +128,8 @@ def _instrument_rows(
                 "safe_ticks": most_ticks,
                 "funding_ts_ns": -(2**63),
                 "volume_left": layout.UNLIMITED,
+                "venue_due_ns": layout.NEVER,
+                "next_hour_ns": layout.NEVER,
             }
         )
         tiers.extend(own)
@@ -149,6 +159,15 @@ class State(msgspec.Struct):
     table: NDArray[Any]  # (4·C,) PLACE, open addressing: order id → slot
     outputs: NDArray[np.int64]  # (·, 16)
     samples: NDArray[np.int64]  # (·, 4) ts, equity, exposure, margin at each step end
+    # Of a tape; one empty row each where bars are run.
+    books: NDArray[Any]  # (N,) BOOK
+    cells: NDArray[Any]  # (2·N·WINDOW,) CELL
+    fars: NDArray[Any]  # (·,) FAR, those of one book together
+    builders: NDArray[Any]  # (B,) BUILDER, those of one instrument together
+    reports: NDArray[Any]  # (·,) REPORT, a ring
+    latencies: NDArray[Any]  # (L,) LATENCY, ascending
+    bar_rows: NDArray[Any]  # (·,) BAR_ROW
+    asked: NDArray[Any]  # (·,) REQUEST
 
     def bind(self) -> None:
         """Write the tables' addresses and counts into `core`; due after any of them was replaced."""
@@ -165,6 +184,11 @@ class State(msgspec.Struct):
         core["table_size"] = len(self.table)
         core["output_capacity"] = len(self.outputs)
         core["sample_capacity"] = len(self.samples)
+        core["cell_count"], core["far_count"] = len(self.cells), len(self.fars)
+        core["builder_count"] = len(self.builders) if core["is_book"][0] else 0
+        core["report_capacity"], core["latency_count"] = len(self.reports), len(self.latencies)
+        core["bar_row_capacity"], core["asked_capacity"] = len(self.bar_rows), len(self.asked)
+        core["address"] = core.ctypes.data
 
     def grow_orders(self, needed: int) -> None:
         """Make slots for at least `needed` working orders."""
@@ -193,6 +217,15 @@ class State(msgspec.Struct):
 
 
 _OUTPUTS_LEAST = 1 << 14
+_TAPE_TABLES = {
+    "cells": layout.CELL,
+    "fars": layout.FAR,
+    "builders": layout.BUILDER,
+    "reports": layout.REPORT,
+    "latencies": layout.LATENCY,
+    "bar_rows": layout.BAR_ROW,
+    "asked": layout.REQUEST,
+}
 
 
 def _places(count: int) -> NDArray[Any]:
@@ -222,6 +255,10 @@ def new_state(
         "day": -(2**62),
         "day_start_equity": cash,
         "free_slot": -1,
+        "next_due_ns": layout.NEVER,
+        "next_sample_ns": layout.NEVER,
+        "last_arrival_ns": -layout.NEVER,
+        "last_report_ns": -layout.NEVER,
     }
     ledgers = np.zeros(strategies * len(instruments), dtype=layout.LEDGER)
     ledgers["first_order"] = ledgers["last_order"] = -1
@@ -240,6 +277,8 @@ def new_state(
         table=_places(4 * orders),
         outputs=np.empty((16 * (orders + 2 * len(ledgers)) + _OUTPUTS_LEAST, layout.OUTPUT_WORDS), dtype=np.int64),
         samples=np.empty((samples, 4), dtype=np.int64),
+        books=np.zeros(len(instruments), dtype=layout.BOOK),
+        **{name: np.zeros(1, dtype=dtype) for name, dtype in _TAPE_TABLES.items()},
     )
     state.bind()
     return state

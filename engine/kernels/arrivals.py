@@ -76,14 +76,11 @@ def pop_first(core: Any, index: int, root: int) -> int:
 
 
 @inner
-def _arrival_refusal(core: Any, slot: int, ticks: int) -> int:
+def arrival_refusal(core: Any, slot: int) -> int:
+    """Why an order is not let into the market, whatever the market does, or 0."""
     order = order_at(core, slot)
     if is_halted(core, order.strategy, order.instrument, order.lots, order.flags):
         return BY_HALT
-    if order.flags & POST_ONLY != 0:
-        crosses = ticks <= order.limit_ticks if order.lots > 0 else ticks >= order.limit_ticks
-        if crosses:
-            return BY_POST_ONLY
     if order.type != MARKET:
         price = order.stop_ticks if order.type == STOP else order.limit_ticks
         if not is_margin_enough(core, order.instrument, order.lots, price):
@@ -94,12 +91,16 @@ def _arrival_refusal(core: Any, slot: int, ticks: int) -> int:
 @inner
 def arrive(core: Any, slot: int, ticks: int, is_open: bool) -> None:
     """An order reaches the market while it trades at `ticks`: fills are queued (open) or made at once (close)."""
-    refusal = _arrival_refusal(core, slot, ticks)
+    order = order_at(core, slot)
+    refusal = arrival_refusal(core, slot)
+    if order.flags & POST_ONLY != 0 and refusal != BY_HALT:
+        crosses = ticks <= order.limit_ticks if order.lots > 0 else ticks >= order.limit_ticks
+        if crosses:
+            refusal = BY_POST_ONLY
     if refusal != 0:
         change_order(core, slot, REJECTED, refusal)
         return
     change_order(core, slot, ACTIVE, 0)
-    order = order_at(core, slot)
     if order.type == STOP or order.type == STOP_LIMIT:
         place_at_rest(core, slot)  # at an open it is taken from its heap again, with those that gapped
         return

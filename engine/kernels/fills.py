@@ -82,7 +82,7 @@ def taker_price(core: Any, slot: int, base: int) -> tuple[int, int]:
 
 
 @inner
-def _refusal(core: Any, slot: int, lots: int, price: int) -> int:
+def fill_refusal(core: Any, slot: int, lots: int, price: int) -> int:
     """The first check that a fill of `lots` at `price` fails, or NONE."""
     order = order_at(core, slot)
     index = order.instrument
@@ -148,7 +148,7 @@ def fill_order(core: Any, slot: int, base: int, liquidity: int, is_exact: bool) 
     price, model = base, MODEL_NONE
     if liquidity == TAKER and not is_exact:
         price, model = taker_price(core, slot, base)
-    refusal = _refusal(core, slot, side * size, price)
+    refusal = fill_refusal(core, slot, side * size, price)
     if refusal != NONE:
         change_order(core, slot, CANCELED, refusal)
         return

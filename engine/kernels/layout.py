@@ -38,12 +38,15 @@ NEW, ACTIVE, PARTIAL, FILLED, CANCELED, EXPIRED, REJECTED = 1, 2, 3, 4, 5, 6, 7
 NONE, REQUESTED, BY_IOC, BY_FOK, BY_POST_ONLY, BY_REDUCE_ONLY, BY_MARGIN = 0, 1, 2, 3, 4, 5, 6
 BY_MAX_LEVERAGE, BY_MAX_POSITIONS, BY_HALT, NO_SHORT, BELOW_MINIMUM, INVALID = 7, 8, 9, 10, 11, 12
 OVER_CAPACITY, NO_PRICE, BY_EXPIRY, BY_END, BY_LIQUIDATION = 13, 14, 15, 16, 17
+BOOK_INVALID, NO_LIQUIDITY = 18, 19
 
 # Outputs
-ORDER_OUTPUT, FILL_OUTPUT, FUNDING_OUTPUT, TRADE_OUTPUT, RISK_OUTPUT = 1, 2, 3, 4, 5
+ORDER_OUTPUT, FILL_OUTPUT, FUNDING_OUTPUT, TRADE_OUTPUT, RISK_OUTPUT, BOOK_OUTPUT = 1, 2, 3, 4, 5, 6
 MAKER, TAKER = 1, 2
 BY_VENUE_RATE, BY_STATIC_RATE = 1, 2
 MODEL_NONE, MODEL_BPS, MODEL_TICKS, MODEL_ATR, MODEL_SPREAD, MODEL_LIQUIDATION = 0, 1, 2, 3, 4, 9
+MODEL_DEPTH, MODEL_QUEUE, MODEL_THROUGH = 5, 6, 7
+ASSUMED, BOUNDED, OBSERVED = 0, 1, 2
 RISK_DRAWDOWN, RISK_STRATEGY, RISK_DAILY, RISK_RESUMED, RISK_LIQUIDATION, RISK_BANKRUPT = 1, 2, 3, 4, 5, 6
 HALT_NONE, HALT_DRAWDOWN, HALT_DAILY, HALT_BANKRUPT = 0, 1, 2, 3
 
@@ -57,6 +60,19 @@ LINEAR, INVERSE, SPOT = 0, 1, 2
 # Why `advance` came back
 WAKE_DONE, WAKE_OUTPUTS_FULL, WAKE_SAMPLES_FULL, WAKE_ORDERS_FULL, WAKE_STEP, WAKE_UPDATE = 0, 1, 2, 3, 4, 5
 WAKE_DEFECT, WAKE_CAPACITY, WAKE_BAD_RECORD = 6, 7, 8
+WAKE_EVENT, WAKE_BOOK_FULL, WAKE_REPORTS_FULL, WAKE_BARS_FULL = 9, 10, 11, 12
+
+# Order books (docs/book.md)
+BOOK_NONE, BOOK_VALID, BOOK_INVALID_STATE = 0, 1, 2
+BID, ASK = 0, 1
+MESSAGE_APPLIED, MESSAGE_SKIPPED, MESSAGE_BROKEN = 1, 2, 3
+TRADES_ONLY, POWER, LOGARITHM = 0, 1, 2
+BY_LAST, BY_MARK, BY_BOOK = 0, 1, 2
+MARKED_BY_BOOK, MARKED_BY_PRINT, MARKED_BY_VENUE = 0, 1, 2
+# What strategies are told of, and by whom: nobody, the Python that drives the core, or a compiled function's address.
+BOOK_EVENT, PRINT_EVENT, BAR_EVENT, TIMER_EVENT, ORDER_EVENT, FUNDING_EVENT, GAP_EVENT = 1, 2, 3, 4, 5, 6, 7
+TO_NOBODY, TO_HOST = 0, 1
+HOUR_NS = 3_600 * 10**9
 
 # What stops the core for good: an order's change of state that the table refuses; a trade's turnover past 2^62
 REFUSED_TRANSITION, OVERFLOWN = 1, 2
@@ -95,16 +111,21 @@ ORDER = np.dtype(
             "id", "strategy", "instrument", "type", "tif", "flags", "state", "lots", "filled_lots",
             "limit_ticks", "stop_ticks", "expire_ns", "tag", "next", "previous",
             "root", "is_triggered", "is_timed", "is_cancel_due", "cancel_bars",
+            "send_number", "arrive_ns", "cancel_number", "cancel_ns", "ahead", "printed",
+            "is_queued", "level_next", "level_previous", "known_state", "known_filled_lots",
         )
     ]
 )  # fmt: skip
 
 TABLES = (
     "instruments", "strategies", "ledgers", "tiers", "orders", "nodes", "roots", "sets", "table", "outputs", "samples",
+    "books", "cells", "fars", "builders", "reports", "latencies", "bar_rows", "asked",
 )  # fmt: skip
 COUNTS = (
     "instrument_count", "strategy_count", "ledger_count", "tier_count", "order_capacity", "table_size",
     "output_capacity", "sample_capacity",
+    "cell_count", "far_count", "builder_count", "report_capacity", "latency_count", "bar_row_capacity",
+    "asked_capacity",
 )  # fmt: skip
 FIGURES = (
     "hash", "seq", "step", "ts_ns", "wake", "defect", "next_request",
@@ -112,6 +133,11 @@ FIGURES = (
     "equity_last", "equity_peak", "day", "day_start_equity", "halt", "open_ledgers",
     "order_count", "trade_count", "fill_count", "cancel_count", "ambiguous_bars",
     "live_orders", "free_slot", "slots_used", "output_count", "sample_count", "room_needed",
+    # of a tape
+    "record_ns", "next_due_ns", "next_sample_ns", "send_count", "last_arrival_ns", "last_report_ns",
+    "report_head", "report_count", "bar_row_count", "output_base", "open_message", "message_mode", "message_id", "is_message_snapshot",
+    "event", "event_instrument", "event_strategy", "event_next", "event_word", "event_state", "event_row",
+    "asked_count", "asked_next", "is_record_open", "level_total",
 )  # fmt: skip
 SETTINGS = (
     "initial_cash", "fill_model", "priority", "limit_touch", "stop_fill", "latency_bars",
@@ -120,9 +146,12 @@ SETTINGS = (
     "fee_per_order", "fee_per_fill", "liquidation_fee_e12",
     "max_drawdown_e12", "strategy_max_drawdown_e12", "daily_loss_e12", "max_leverage_e12",
     "max_open_positions", "is_flatten_on_trip", "is_close_at_end", "wake_each_step", "wake_on_update",
+    "is_book", "lateness_ns", "uses_feed_latency", "sample_ns", "queue_model", "queue_power", "stop_trigger",
 )  # fmt: skip
 # The one record that every kernel is handed: the account's figures, the settings, and where the tables lie.
-CORE = np.dtype([*((name, "<i8") for name in (*FIGURES, *SETTINGS, *COUNTS, *TABLES)), ("atr_factor", "<f8")])
+CORE = np.dtype(
+    [*((name, "<i8") for name in (*FIGURES, *SETTINGS, *COUNTS, *TABLES, "address")), ("atr_factor", "<f8")]
+)
 
 INSTRUMENT = np.dtype(
     [
@@ -132,12 +161,22 @@ INSTRUMENT = np.dtype(
             "bars", "is_open_done", "volume_left", "mark", "close", "most_ticks", "safe_ticks",
             "net_lots", "net_cost", "isolated_margin", "open_ledgers",
             "floating", "notional", "margin", "funding_ts_ns", "atr_bars",
+            "has_book", "offset_ns", "venue_due_ns", "next_hour_ns", "boundary_ns", "last", "has_mark",
+            "quote_bid", "quote_bid_lots", "quote_ask", "quote_ask_lots", "first_builder", "builder_count",
         )
     ]
     + [("atr", "<f8"), ("atr_sum", "<f8")]
 )  # fmt: skip
 
-STRATEGY = np.dtype([("is_halted", "<i8"), ("equity_peak", "<i8")])
+STRATEGY = np.dtype(
+    [
+        (name, "<i8")
+        for name in (
+            "is_halted", "equity_peak", "timeframe_ns", "state",
+            "on_book", "on_print", "on_bar", "on_timer", "on_order", "on_funding", "on_gap",
+        )
+    ]
+)  # fmt: skip
 
 LEDGER = np.dtype(
     [
@@ -146,6 +185,7 @@ LEDGER = np.dtype(
             "lots", "cost", "realised", "fees", "funding", "first_order", "last_order",
             "trade_id", "trade_ts_ns", "trade_bars", "trade_lots", "trade_lots_most", "trade_entry_value",
             "trade_exit_value", "trade_gross", "trade_fees", "trade_funding", "trade_mae", "trade_mfe",
+            "known_lots", "known_cost", "boundary_lots", "is_watching", "timer_ns", "timer_due_ns",
         )
     ]
 )  # fmt: skip
@@ -155,6 +195,36 @@ PLACE = np.dtype([("slot", "<i8")])
 OUTPUT = np.dtype([(f"w{index}", "<i8") for index in range(16)])
 SAMPLE = np.dtype([("ts_ns", "<i8"), ("equity", "<i8"), ("exposure", "<i8"), ("margin", "<i8")])
 TIER = np.dtype([("floor", "<i8"), ("rate_e12", "<i8"), ("amount", "<i8")])
+
+# One order book: where its window of CELLs stands, its best prices (0: none), and what it has been told.
+BOOK = np.dtype(
+    [
+        (name, "<i8")
+        for name in (
+            "state", "update_id", "is_fresh", "base", "best_bid", "best_ask", "window_bids", "window_asks",
+            "level_count", "far_offset", "far_size", "far_used", "book_ns", "messages", "stale", "broken", "crossed",
+        )
+    ]
+)  # fmt: skip
+# The size standing at a price, and the first of our orders resting there (its slot + 1; 0: none).
+CELL = np.dtype([("lots", "<i8"), ("first", "<i8")])
+# The same for a price outside the window; key = 2·price + side (0: empty).
+FAR = np.dtype([("key", "<i8"), ("lots", "<i8"), ("first", "<i8")])
+BUILDER = np.dtype(
+    [
+        (name, "<i8")
+        for name in (
+            "instrument", "timeframe_ns", "start_ns", "open", "high", "low", "close", "volume", "prints", "closed_count",
+        )
+    ]
+)  # fmt: skip
+REPORT = np.dtype(
+    [(name, "<i8") for name in ("due_ns", "slot", "state", "filled_lots", "lots_change", "cost_change", "row", "spare")]
+)
+LATENCY = np.dtype([("ts_ns", "<i8"), ("entry_ns", "<i8"), ("response_ns", "<i8")])
+BAR_ROW = np.dtype(
+    [(name, "<i8") for name in ("builder", "start_ns", "open", "high", "low", "close", "volume", "prints", "closed_ns")]
+)
 
 # Outputs as a reader sees them: views of the 16 words.
 _HEAD = [
@@ -182,3 +252,4 @@ TRADE_VIEW = _view(
     "fees", "funding", "mae", "mfe", "bars_held",
 )  # fmt: skip
 RISK_VIEW = _view("value", "limit", "equity", "reference")
+BOOK_VIEW = _view("order_id", "bid", "bid_lots", "ask", "ask_lots", "update_id", "age_ns", "ahead")

@@ -36,6 +36,7 @@ from engine.kernels.layout import (
     STOP_LIMIT,
 )
 from engine.kernels.outputs import emit, header
+from engine.kernels.reports import push_report
 from engine.kernels.tables import ledger_at, ledger_of, order_at, root_at, table_at
 
 
@@ -126,6 +127,8 @@ def open_order(core: Any, strategy: int, instrument: int, order_type: int, tif: 
     order.strategy, order.instrument = strategy, instrument
     order.type, order.tif, order.flags, order.state = order_type, tif, flags, 0
     order.root, order.is_triggered, order.is_timed, order.is_cancel_due, order.cancel_bars = NOWHERE, 0, 0, 0, 0
+    order.send_number, order.is_queued, order.ahead, order.printed = 0, 0, 0, 0
+    order.known_state, order.known_filled_lots = NEW, 0
     ledger = ledger_of(core, strategy, instrument)
     order.next = -1
     order.previous = ledger.last_order
@@ -231,7 +234,10 @@ def change_order(core: Any, slot: int, after: int, reason: int) -> None:
     head = header(ORDER_OUTPUT, after, reason, 0, order.strategy, order.instrument)
     emit(core, head, order.id, order.lots, abs(order.lots) - order.filled_lots, order.limit_ticks, order.stop_ticks,
          order.type, order.tif, order.flags, order.expire_ns, order.tag, 0, 0, 0)  # fmt: skip
-    if after >= FILLED:
+    if core.is_book == 1:
+        if after != NEW:
+            push_report(core, slot, 0, 0)  # a finished order keeps its slot until this has been delivered
+    elif after >= FILLED:
         retire(core, slot)
 
 
@@ -241,5 +247,6 @@ def cancel_ledger(core: Any, ledger_index: int, reason: int) -> None:
     slot = ledger_at(core, ledger_index).first_order
     while slot >= 0:
         following = order_at(core, slot).next
-        change_order(core, slot, CANCELED, reason)
+        if order_at(core, slot).state < FILLED:
+            change_order(core, slot, CANCELED, reason)
         slot = following

@@ -100,6 +100,9 @@ def book_fill(core: Any, strategy: int, index: int, order_id: int, order_state: 
     core.realised += pnl
     core.fees += fee
     core.fill_count += 1
+    if order_id == 0:  # no order, no report: a liquidation is known at once
+        ledger.known_lots += lots
+        ledger.known_cost += opening_value - released
     _book_net(core, index, lots, ticks, opening_value - released)
     is_closed = closing > 0 and closing == abs(before)
     new_trade = ledger.trade_id

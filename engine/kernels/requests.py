@@ -8,14 +8,18 @@ from engine.kernels.arithmetic import as_int64
 from engine.kernels.arrivals import arrive, is_halted, only_reduces
 from engine.kernels.compile import inner
 from engine.kernels.heaps import heap_push
+from engine.kernels.latency import entry_latency
 from engine.kernels.layout import (
     AT_CLOSE,
     BELOW_MINIMUM,
+    BOOK_INVALID,
+    BOOK_INVALID_STATE,
     BY_CANCEL,
     BY_HALT,
     CANCEL_ALL_REQUEST,
     CANCEL_REQUEST,
     CANCELED,
+    FILLED,
     GTC,
     GTD,
     INVALID,
@@ -33,6 +37,7 @@ from engine.kernels.layout import (
     REQUESTED,
     ROOT_ARRIVING,
     ROOT_CANCEL,
+    ROOT_WAITING,
     SPOT,
     STOP,
     STOP_LIMIT,
@@ -41,7 +46,7 @@ from engine.kernels.layout import (
     UNLIMITED,
 )
 from engine.kernels.orders import change_order, find_order, open_order, place, start_expiry
-from engine.kernels.tables import instrument_at, ledger_of, order_at, root_at
+from engine.kernels.tables import book_at, instrument_at, ledger_of, order_at, root_at
 from engine.kernels.values import most_lots, value_of
 
 
@@ -76,6 +81,9 @@ def _refusal(core: Any, slot: int) -> int:
         return NO_PRICE
     if is_halted(core, order.strategy, index, order.lots, order.flags):
         return BY_HALT
+    if core.is_book == 1 and book_at(core, index).state == BOOK_INVALID_STATE:
+        if order.flags & SYSTEM == 0 and not only_reduces(core, order.strategy, index, order.lots):
+            return BOOK_INVALID
     reference = instrument.mark
     if order.limit_ticks > 0:
         reference = order.limit_ticks
@@ -93,6 +101,22 @@ def _refusal(core: Any, slot: int) -> int:
 
 
 @inner
+def _next_arrival(core: Any) -> int:
+    """When what is sent now reaches the venue, host's time: one connection, so nothing overtakes what went before."""
+    core.send_count += 1
+    core.last_arrival_ns = max(core.last_arrival_ns, core.ts_ns + entry_latency(core, core.ts_ns))
+    return core.last_arrival_ns
+
+
+@inner
+def _expect(core: Any, index: int, venue_ns: int) -> None:
+    """Let the loop look at an instrument at the venue's time given, or when its records are late."""
+    instrument = instrument_at(core, index)
+    instrument.venue_due_ns = min(instrument.venue_due_ns, venue_ns)
+    core.next_due_ns = min(core.next_due_ns, venue_ns - instrument.offset_ns + core.lateness_ns)
+
+
+@inner
 def send_order(core: Any, strategy: int, index: int, order_type: int, tif: int, flags: int, lots: int,
                limit_ticks: int, stop_ticks: int, expire_ns: int, tag: int) -> None:  # fmt: skip
     """Number a new order, check it, and let it arrive when it is due."""
@@ -101,6 +125,20 @@ def send_order(core: Any, strategy: int, index: int, order_type: int, tif: int, 
     refusal = _refusal(core, slot)
     if refusal != NONE:
         change_order(core, slot, REJECTED, refusal)
+        return
+    if core.is_book == 1:
+        if flags & SYSTEM != 0:
+            core.send_count += 1
+            order_at(core, slot).send_number = core.send_count
+            place(core, slot, ROOT_WAITING, 0)
+        else:
+            start_expiry(core, slot)
+            order = order_at(core, slot)
+            order.arrive_ns = _next_arrival(core)
+            order.send_number = core.send_count
+            place(core, slot, ROOT_ARRIVING, order.send_number)
+            due_ns = order.arrive_ns + instrument_at(core, index).offset_ns
+            _expect(core, index, min(due_ns, order.expire_ns) if order.tif == GTD else due_ns)
         return
     start_expiry(core, slot)
     instrument = instrument_at(core, index)
@@ -118,7 +156,17 @@ def send_order(core: Any, strategy: int, index: int, order_type: int, tif: int, 
 def _cancel(core: Any, slot: int) -> None:
     latency = core.latency_bars
     order = order_at(core, slot)
-    if latency == 0:
+    if core.is_book == 1:
+        if order.state < FILLED and order.is_cancel_due == 0:
+            order.is_cancel_due = 1
+            order.cancel_ns = _next_arrival(core)
+            order.cancel_number = core.send_count
+            root = root_at(core, order.instrument, ROOT_CANCEL).slot
+            root_at(core, order.instrument, ROOT_CANCEL).slot = heap_push(
+                core, BY_CANCEL, root, slot, order.cancel_number
+            )
+            _expect(core, order.instrument, order.cancel_ns + instrument_at(core, order.instrument).offset_ns)
+    elif latency == 0:
         change_order(core, slot, CANCELED, REQUESTED)
     elif order.is_cancel_due == 0:
         core.cancel_count += 1

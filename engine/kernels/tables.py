@@ -46,6 +46,15 @@ _node = _row_at(layout.NODE)
 _place = _row_at(layout.PLACE)
 _output = _row_at(layout.OUTPUT)
 _sample = _row_at(layout.SAMPLE)
+_book = _row_at(layout.BOOK)
+_cell = _row_at(layout.CELL)
+_far = _row_at(layout.FAR)
+_builder = _row_at(layout.BUILDER)
+_report = _row_at(layout.REPORT)
+_latency = _row_at(layout.LATENCY)
+_bar_row = _row_at(layout.BAR_ROW)
+_asked = _row_at(layout.REQUEST)
+_core = _row_at(layout.CORE)
 
 
 @inner
@@ -146,3 +155,73 @@ def sample_at(core: Any, row: int) -> Any:
     if CHECK_BOUNDS:
         _check(row, core.sample_capacity)
     return _sample(core.samples, row)
+
+
+@inner
+def book_at(core: Any, index: int) -> Any:
+    """The BOOK of an instrument."""
+    if CHECK_BOUNDS:
+        _check(index, core.instrument_count)
+    return _book(core.books, index)
+
+
+@inner
+def cell_at(core: Any, place: int) -> Any:
+    """One CELL: (2 · instrument + side) · window + place in the window."""
+    if CHECK_BOUNDS:
+        _check(place, core.cell_count)
+    return _cell(core.cells, place)
+
+
+@inner
+def far_at(core: Any, place: int) -> Any:
+    """One FAR: a level outside its book's window."""
+    if CHECK_BOUNDS:
+        _check(place, core.far_count)
+    return _far(core.fars, place)
+
+
+@inner
+def builder_at(core: Any, index: int) -> Any:
+    """One BUILDER of bars."""
+    if CHECK_BOUNDS:
+        _check(index, core.builder_count)
+    return _builder(core.builders, index)
+
+
+@inner
+def report_at(core: Any, place: int) -> Any:
+    """One REPORT of the ring."""
+    if CHECK_BOUNDS:
+        _check(place, core.report_capacity)
+    return _report(core.reports, place)
+
+
+@inner
+def latency_at(core: Any, index: int) -> Any:
+    """One LATENCY row."""
+    if CHECK_BOUNDS:
+        _check(index, core.latency_count)
+    return _latency(core.latencies, index)
+
+
+@inner
+def bar_row_at(core: Any, row: int) -> Any:
+    """One BAR_ROW: a bar that a builder closed."""
+    if CHECK_BOUNDS:
+        _check(row, core.bar_row_capacity)
+    return _bar_row(core.bar_rows, row)
+
+
+@inner
+def asked_at(core: Any, row: int) -> Any:
+    """One REQUEST that a compiled strategy has written down."""
+    if CHECK_BOUNDS:
+        _check(row, core.asked_capacity)
+    return _asked(core.asked, row)
+
+
+@inner
+def core_at(address: int) -> Any:
+    """The CORE record at an address, as a compiled strategy is handed it."""
+    return _core(address, 0)

@@ -1,0 +1,175 @@
+"""cryptofeed's exchange classes, built and driven without its FeedHandler, its network and its log file.
+
+An exchange object normally fetches its instrument list when it is made, without a limit of time. Here the list is at
+hand (recorded, or fetched by whoever calls), so that making one does no I/O. The one thing that must be global,
+cryptofeed's `Symbols`, is set for the moment of construction only and then put back.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from cryptofeed.exceptions import BadChecksum, BidAskOverlapping, MissingSequenceNumber, UnsupportedSymbol
+from cryptofeed.exchanges import EXCHANGE_MAP
+from cryptofeed.symbols import Symbols
+from yapic import json as cryptofeed_json
+
+from adapters.captures.report import ImportReport, Reason
+from adapters.feeds.instrument_lists import ListedInstrument, read_lists
+from adapters.feeds.normaliser import FeedMessage, FeedSymbol, Normaliser
+from adapters.feeds.venues import Venue
+from engine.errors import DataError
+from engine.kernels.layout import GAP_REJECTED, GAP_SEQUENCE
+
+CHANNELS = ("l2_book", "trades", "ticker", "funding", "liquidations", "open_interest")
+
+# What the classes raise for a loss that they notice, and what comes out of them when a message is of another form.
+_LOST = (MissingSequenceNumber, BadChecksum, BidAskOverlapping)
+_UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
+_SPOT = "spot"
+# Keys stand in a configuration where a class refuses to be built without any; nothing is signed with these.
+_NO_KEYS = {"key_id": "none", "key_secret": "none"}
+
+
+class SnapshotUnavailableError(Exception):
+    """Whoever stands for the HTTP connection has no book snapshot to give now. It never leaves `Exchange.handle`."""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """An exchange's instruments: cryptofeed's names to the exchange's, what it says of them, and the list's own facts."""
+
+    names: dict[str, str]
+    info: dict[str, Any]
+    instruments: dict[str, ListedInstrument]
+
+    def symbol(self, name: str) -> FeedSymbol:
+        """What an instrument, by cryptofeed's name, is called on the tape: the venue's own name, upper case."""
+        return FeedSymbol(self.names[name].upper(), self.info.get("instrument_type", {}).get(name) == _SPOT)
+
+
+def read_listing(venue: Venue, bodies: Sequence[bytes]) -> Listing:
+    """Read the bodies of an exchange's instrument lists as its class does; raises DataError."""
+    exchange_class = _class_of(venue)
+    try:
+        lists = [cryptofeed_json.loads(body.decode(), parse_float=Decimal) for body in bodies]
+        # The class reads a single list as it is, and several as a list of them.
+        names, info = exchange_class._parse_symbol_data(lists if len(lists) > 1 else lists[0])  # noqa: SLF001 - the public way there fetches
+        return Listing(dict(names), dict(info), read_lists(venue, lists))
+    except _UNREADABLE as error:
+        raise DataError(
+            f"The instrument list of {venue.exchange} has a form that cryptofeed's class does not read"
+            f" ({type(error).__name__}: {error})",
+            remedy="It is of another version of the exchange's interface. Fetch it, or record the exchange, again.",
+        ) from None
+
+
+class Exchange:
+    """One of cryptofeed's objects and the normaliser that it calls back: the feed of one connection.
+
+    `channels` are cryptofeed's, each with cryptofeed's names of the instruments. What cannot be read is counted in
+    `report`; `keys` are for exchanges that give public data to known customers only.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        listing: Listing,
+        channels: Mapping[str, Sequence[str]],
+        report: ImportReport,
+        keys: Mapping[str, str] | None = None,
+    ) -> None:
+        self.venue = venue
+        self._report = report
+        symbols = {name: listing.symbol(name) for names in channels.values() for name in names}
+        self.normaliser = Normaliser(venue, symbols)
+        self._quoted = {f'"{listing.names[name]}"': name for name in symbols}
+        self.feed = _build(venue, listing, channels, self.normaliser, keys)
+        _keep_losses_apart(self.feed, self.normaliser)
+
+    async def open(self, connection: Any, ts_receive_ns: int) -> None:
+        """The connection was opened: forget the books, and subscribe."""
+        self.normaliser.open(ts_receive_ns)
+        await self.feed.subscribe(connection)
+
+    async def handle(self, message: str, connection: Any, ts_receive_ns: int, place: str) -> list[FeedMessage]:
+        """Return what a message says. One that cannot be read is counted, and a loss is among what it says."""
+        self.normaliser.begin(message, ts_receive_ns)
+        try:
+            await self.feed.message_handler(message, connection, ts_receive_ns / 1e9)
+        except _LOST:
+            self._report.reject(Reason.no_snapshot_after_gap, place)
+            self.normaliser.lose(self._named_in(message), GAP_SEQUENCE)
+        except SnapshotUnavailableError as error:
+            self._report.reject(Reason.before_snapshot, f"{place}: {error}")
+        except UnsupportedSymbol as error:
+            self._report.reject(Reason.unknown_symbol, f"{place}: {error}")
+        except _UNREADABLE as error:
+            self._refuse(message, error, place)
+        return self.normaliser.take()
+
+    def _refuse(self, message: str, error: Exception, place: str) -> None:
+        """Count a message that the class cannot read; what it was about is lost, unless it was a keep-alive word."""
+        is_json = not isinstance(error, cryptofeed_json.JsonError)
+        reason = Reason.bad_message if is_json else Reason.bad_json
+        self._report.reject(reason, f"{place}: {type(error).__name__}: {error}")
+        symbol = self._named_in(message)
+        if symbol or not (is_json or message.strip().isalpha()):
+            self.normaliser.lose(symbol, GAP_REJECTED)
+
+    def _named_in(self, message: str) -> str:
+        """The instrument that a message names, by cryptofeed's name; empty where it names none, or several."""
+        found = [name for quoted, name in self._quoted.items() if quoted in message]
+        return found[0] if len(found) == 1 else ""
+
+
+def _class_of(venue: Venue) -> Any:
+    return EXCHANGE_MAP[venue.exchange]
+
+
+def _build(
+    venue: Venue,
+    listing: Listing,
+    channels: Mapping[str, Sequence[str]],
+    normaliser: Normaliser,
+    keys: Mapping[str, str] | None,
+) -> Any:
+    wanted = {channel: list(names) for channel, names in channels.items() if names}
+    config: dict[str, Any] = {"log": {"disabled": True}}
+    if keys or venue.needs_keys:
+        config[venue.exchange.lower()] = dict(keys or _NO_KEYS)
+    callbacks = normaliser.callbacks()
+    before = Symbols.data.get(venue.exchange)
+    Symbols.set(venue.exchange, listing.names, listing.info)
+    try:
+        feed = _class_of(venue)(
+            config=config, subscription=wanted, callbacks={channel: callbacks[channel] for channel in wanted}
+        )
+    finally:
+        Symbols.data.pop(venue.exchange, None)
+        if before is not None:
+            Symbols.data[venue.exchange] = before
+    # A connection registers itself with atexit, and is never let go.
+    atexit.unregister(feed.http_conn.__del__)
+    return feed
+
+
+def _keep_losses_apart(feed: Any, normaliser: Normaliser) -> None:
+    """Where one book misses an update, Binance's classes throw away the books of all instruments: keep the others."""
+    check = getattr(feed, "_check_update_id", None)
+    if check is None:
+        return
+
+    def check_alone(symbol: str, message: Any) -> bool:
+        books, update_ids = feed._l2_book, feed.last_update_id  # noqa: SLF001 - there is no other way to the books
+        is_skipped: bool = check(symbol, message)
+        if feed._l2_book is not books:  # noqa: SLF001 - as above
+            del books[symbol], update_ids[symbol]
+            feed._l2_book, feed.last_update_id = books, update_ids  # noqa: SLF001 - as above
+            normaliser.lose(symbol, GAP_SEQUENCE)
+        return is_skipped
+
+    feed._check_update_id = check_alone

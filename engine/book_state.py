@@ -1,0 +1,148 @@
+"""What a run on a tape has beside the tables of every run: books, bar builders, who listens, how far the venue is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.kernels import layout
+from engine.kernels.book.levels import WINDOW
+from engine.settings import BookExecution
+from engine.state import State
+
+_FAR_LEAST = 4 * WINDOW
+_REPORTS_LEAST = 1 << 12
+_BAR_ROWS_LEAST = 1 << 12
+_ASKED_LEAST = 1 << 12
+CALLBACKS = ("on_book", "on_print", "on_bar", "on_timer", "on_order", "on_funding", "on_gap")
+
+
+class TapeMarket(msgspec.Struct, frozen=True):
+    """What a tape holds of one instrument: whether there is a book, and what its host's clock lacks to the venue's."""
+
+    has_book: bool
+    clock_offset_ns: int = 0
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """A strategy as the core knows it: where it listens, its bars' length, its timer, and who is to be called.
+
+    `targets`: for each of `CALLBACKS` 0 (nobody), 1 (whoever drives the core) or the address of a compiled
+    function; `state_address`: what a compiled strategy keeps.
+    """
+
+    markets: tuple[int, ...]
+    timeframe_ns: int
+    timer_ns: int = 0
+    targets: tuple[int, ...] = (0,) * len(CALLBACKS)
+    state_address: int = 0
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """From a host's time on: how long an order takes to the venue, and its answer back; ns."""
+
+    ts_ns: int
+    entry_ns: int
+    response_ns: int
+
+
+def constant_latency(book: BookExecution) -> tuple[Latency, ...]:
+    """The settings' latency as the one row of a series."""
+    unit = layout.MICRO
+    return (Latency(0, round(book.order_latency_ms * unit), round(book.response_latency_ms * unit)),)
+
+
+def _listen(state: State, listeners: Sequence[Listener]) -> None:
+    count = len(state.instruments)
+    for index, listener in enumerate(listeners):
+        row = state.strategies[index]
+        row["timeframe_ns"], row["state"] = listener.timeframe_ns, listener.state_address
+        for name, target in zip(CALLBACKS, listener.targets, strict=True):
+            row[name] = target
+        for market in listener.markets:
+            ledger = state.ledgers[index * count + market]
+            ledger["is_watching"], ledger["timer_ns"] = 1, listener.timer_ns
+            ledger["timer_due_ns"] = layout.NEVER
+
+
+def _builders(markets: int, timeframes: Sequence[tuple[int, int]]) -> NDArray[Any]:
+    """One row for each (instrument, timeframe), by instrument, in the order given."""
+    pairs = sorted(dict.fromkeys(timeframes), key=lambda pair: pair[0])
+    rows = np.zeros(len(pairs), dtype=layout.BUILDER)
+    for row, (instrument, timeframe_ns) in zip(rows, pairs, strict=True):
+        row["instrument"], row["timeframe_ns"], row["start_ns"] = instrument, timeframe_ns, layout.NEVER
+    return rows
+
+
+def prepare_tape(
+    state: State, markets: Sequence[TapeMarket], listeners: Sequence[Listener],
+    timeframes: Sequence[tuple[int, int]], latencies: Sequence[Latency],
+) -> None:  # fmt: skip
+    """Make a fresh state ready for a tape. `timeframes`: (instrument, ns) of every bar to be built."""
+    core = state.core
+    core["is_book"] = 1
+    state.books = np.zeros(len(markets), dtype=layout.BOOK)
+    state.fars = np.zeros(_FAR_LEAST * len(markets), dtype=layout.FAR)
+    state.cells = np.zeros(2 * WINDOW * len(markets), dtype=layout.CELL)
+    state.books["far_size"] = _FAR_LEAST
+    state.books["far_offset"] = np.arange(len(markets)) * _FAR_LEAST
+    for index, market in enumerate(markets):
+        state.books["state"][index] = layout.BOOK_INVALID_STATE if market.has_book else layout.BOOK_NONE
+        state.instruments["has_book"][index] = int(market.has_book)
+        state.instruments["offset_ns"][index] = market.clock_offset_ns
+    state.books["base"] = 1
+    state.builders = _builders(len(markets), timeframes)
+    owners = state.builders["instrument"]
+    for index in range(len(markets)):
+        own = np.nonzero(owners == index)[0]
+        state.instruments["first_builder"][index] = own[0] if len(own) else 0
+        state.instruments["builder_count"][index] = len(own)
+    state.reports = np.zeros(_REPORTS_LEAST, dtype=layout.REPORT)
+    state.bar_rows = np.zeros(_BAR_ROWS_LEAST, dtype=layout.BAR_ROW)
+    state.asked = np.zeros(_ASKED_LEAST, dtype=layout.REQUEST)
+    state.latencies = np.array([(row.ts_ns, row.entry_ns, row.response_ns) for row in latencies], dtype=layout.LATENCY)
+    _listen(state, listeners)
+    state.bind()
+
+
+def grow_far(state: State, index: int) -> None:
+    """Give one book's table of far levels twice the room."""
+    book = state.books[index]
+    start, size = int(book["far_offset"]), int(book["far_size"])
+    old = state.fars[start : start + size]
+    larger = np.zeros(2 * size, dtype=layout.FAR)
+    mask = 2 * size - 1
+    for row in old[old["key"] != 0]:
+        place = far_home(int(row["key"])) & mask
+        while larger["key"][place]:
+            place = (place + 1) & mask
+        larger[place] = row
+    state.fars = np.concatenate((state.fars[:start], larger, state.fars[start + size :]))
+    book["far_size"] = 2 * size
+    state.books["far_offset"][index + 1 :] += size
+    state.bind()
+
+
+def far_home(key: int) -> int:
+    """Where the search for a far level begins, before the table's mask: the kernels' own mixing, in Python's integers."""
+    mixed = (key * 0x9E3779B97F4A7C15) & (2**64 - 1)
+    signed = mixed - 2**64 if mixed >= 2**63 else mixed
+    return signed ^ (signed >> 29)
+
+
+def grow_reports(state: State, needed: int) -> None:
+    """Make room for at least `needed` reports on their way."""
+    core = state.core
+    head, count = int(core["report_head"][0]), int(core["report_count"][0])
+    capacity = len(state.reports)
+    while capacity < count + needed:
+        capacity *= 2
+    larger = np.zeros(capacity, dtype=layout.REPORT)
+    larger[:count] = np.roll(state.reports, -head)[:count]
+    state.reports = larger
+    core["report_head"] = 0
+    state.bind()
