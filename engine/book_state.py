@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.kernels import layout
-from engine.kernels.book.levels import WINDOW
+from engine.kernels.book.levels import WINDOW, settle_far
 from engine.settings import BookExecution
 from engine.state import State
 
-_FAR_LEAST = 4 * WINDOW
+_FAR_LEAST = 8192
 _REPORTS_LEAST = 1 << 12
 _BAR_ROWS_LEAST = 1 << 12
 _ASKED_LEAST = 1 << 12
@@ -69,7 +69,7 @@ def _listen(state: State, listeners: Sequence[Listener]) -> None:
             ledger["timer_due_ns"] = layout.NEVER
 
 
-def _builders(markets: int, timeframes: Sequence[tuple[int, int]]) -> NDArray[Any]:
+def _builders(timeframes: Sequence[tuple[int, int]]) -> NDArray[Any]:
     """One row for each (instrument, timeframe), by instrument, in the order given."""
     pairs = sorted(dict.fromkeys(timeframes), key=lambda pair: pair[0])
     rows = np.zeros(len(pairs), dtype=layout.BUILDER)
@@ -88,6 +88,7 @@ def prepare_tape(
     state.books = np.zeros(len(markets), dtype=layout.BOOK)
     state.fars = np.zeros(_FAR_LEAST * len(markets), dtype=layout.FAR)
     state.cells = np.zeros(2 * WINDOW * len(markets), dtype=layout.CELL)
+    state.firsts = np.zeros(2 * WINDOW * len(markets), dtype=layout.PLACE)
     state.books["far_size"] = _FAR_LEAST
     state.books["far_offset"] = np.arange(len(markets)) * _FAR_LEAST
     for index, market in enumerate(markets):
@@ -95,7 +96,7 @@ def prepare_tape(
         state.instruments["has_book"][index] = int(market.has_book)
         state.instruments["offset_ns"][index] = market.clock_offset_ns
     state.books["base"] = 1
-    state.builders = _builders(len(markets), timeframes)
+    state.builders = _builders(timeframes)
     owners = state.builders["instrument"]
     for index in range(len(markets)):
         own = np.nonzero(owners == index)[0]
@@ -113,25 +114,12 @@ def grow_far(state: State, index: int) -> None:
     """Give one book's table of far levels twice the room."""
     book = state.books[index]
     start, size = int(book["far_offset"]), int(book["far_size"])
-    old = state.fars[start : start + size]
-    larger = np.zeros(2 * size, dtype=layout.FAR)
-    mask = 2 * size - 1
-    for row in old[old["key"] != 0]:
-        place = far_home(int(row["key"])) & mask
-        while larger["key"][place]:
-            place = (place + 1) & mask
-        larger[place] = row
-    state.fars = np.concatenate((state.fars[:start], larger, state.fars[start + size :]))
+    room = np.zeros(size, dtype=layout.FAR)
+    state.fars = np.concatenate((state.fars[: start + size], room, state.fars[start + size :]))
     book["far_size"] = 2 * size
     state.books["far_offset"][index + 1 :] += size
     state.bind()
-
-
-def far_home(key: int) -> int:
-    """Where the search for a far level begins, before the table's mask: the kernels' own mixing, in Python's integers."""
-    mixed = (key * 0x9E3779B97F4A7C15) & (2**64 - 1)
-    signed = mixed - 2**64 if mixed >= 2**63 else mixed
-    return signed ^ (signed >> 29)
+    settle_far(state.core, index)
 
 
 def grow_reports(state: State, needed: int) -> None:

@@ -162,6 +162,7 @@ class State(msgspec.Struct):
     # Of a tape; one empty row each where bars are run.
     books: NDArray[Any]  # (N,) BOOK
     cells: NDArray[Any]  # (2·N·WINDOW,) CELL
+    firsts: NDArray[Any]  # (2·N·WINDOW,) PLACE, beside the cells
     fars: NDArray[Any]  # (·,) FAR, those of one book together
     builders: NDArray[Any]  # (B,) BUILDER, those of one instrument together
     reports: NDArray[Any]  # (·,) REPORT, a ring
@@ -219,6 +220,7 @@ class State(msgspec.Struct):
 _OUTPUTS_LEAST = 1 << 14
 _TAPE_TABLES = {
     "cells": layout.CELL,
+    "firsts": layout.PLACE,
     "fars": layout.FAR,
     "builders": layout.BUILDER,
     "reports": layout.REPORT,

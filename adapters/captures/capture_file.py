@@ -174,8 +174,8 @@ class CaptureReader:
         self._report.files.append(FileCount(path.name, kind, self._lines_count, self._rejected_count))
         if self._unreadable_count > max(1, self._lines_count * SHARE_MOST):
             raise DataError(
-                f"{path}: {self._unreadable_count:,} of {self._lines_count:,} lines cannot be read as {kind}, the first:"
-                f" {self._first_unreadable}",
+                f"{path}: {self._unreadable_count:,} of {self._lines_count:,} lines cannot be read as {kind},"
+                f" the first: {self._first_unreadable}",
                 remedy="The file is damaged or of another kind. Fetch it again, or give its --kind.",
             )
 

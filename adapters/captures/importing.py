@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,13 +24,13 @@ from adapters.captures.capture_file import (
     SOURCE_KINDS,
     CaptureFile,
     CaptureKind,
+    CaptureReader,
     checksum,
-    read_messages,
     recognise,
 )
 from adapters.captures.instruments import InstrumentRules, plan_instrument, read_exchange_info
 from adapters.captures.messages import Message
-from adapters.captures.report import ImportReport
+from adapters.captures.report import MISFIT, SHARE_MOST, ImportReport
 from adapters.captures.survey import FileSurvey, SymbolSurvey
 from adapters.captures.transcriber import InstrumentState, SourceView, Transcriber
 from adapters.tape.documents import Session, TapeInstrument, TapeSource
@@ -39,7 +39,6 @@ from engine.errors import DataError, UsageError
 
 _BATCH_RECORDS = 16_384
 _OFFSETS_APART_NS = 100 * NS_PER_MS
-_FilesBySymbol: TypeAlias = dict[tuple[str, str], list[int]]
 
 
 class ImportOptions(msgspec.Struct, frozen=True):
@@ -84,20 +83,20 @@ def open_captures(paths: Sequence[Path], options: ImportOptions) -> TapeImport:
             remedy="Check --symbol and the files; a book alone names no symbol: give it with --symbol.",
         )
     instruments = _planned(found, kept, options)
-    views = _views(files, surveys, instruments, found)
+    views = _views(files, surveys, instruments, found, report)
     sources = tuple(_source(file, survey, options) for file, survey in zip(files, surveys, strict=True))
     offsets_ns = [source.clock_offset_ns for source in sources]
     if max(offsets_ns) - min(offsets_ns) > _OFFSETS_APART_NS:
         report.notes.append("the files' clocks differ; they are merged by receive time as recorded")
+    first_ns = min(survey.first_ns for survey in surveys if survey.messages_count)
     session = Session(
-        session=session_name(surveys[0].first_ns, sources),
-        created_ns=min(survey.first_ns for survey in surveys if survey.messages_count),
+        session=session_name(first_ns, sources),
+        created_ns=first_ns,
         software=software(),
         instruments=tuple(instruments.values()),
         sources=sources,
     )
-    transcriber = Transcriber(views, options.without, report)
-    return TapeImport(session, _batches(files, transcriber, report, options.symbol), report)
+    return TapeImport(session, _batches(views, report, options), report)
 
 
 def session_name(first_ns: int, sources: Sequence[TapeSource]) -> str:
@@ -123,7 +122,7 @@ def _survey(file: CaptureFile, options: ImportOptions) -> FileSurvey:
             remedy="Import bars alone, as a tape of their own.",
         )
     survey = FileSurvey()
-    survey.take_all(read_messages(file, ImportReport()), options.symbol.upper())
+    survey.take_all(CaptureReader(file, ImportReport()).messages(), options.symbol)
     return survey
 
 
@@ -168,6 +167,7 @@ def _views(
     surveys: Sequence[FileSurvey],
     instruments: dict[tuple[str, str], TapeInstrument],
     found: dict[tuple[str, str], SymbolSurvey],
+    report: ImportReport,
 ) -> list[SourceView]:
     states: dict[tuple[str, str], InstrumentState] = {}
     views = []
@@ -185,7 +185,7 @@ def _views(
                     has_single_trades=found[key].has_single_trades,
                 )
             own[symbol] = states[key]
-        views.append(SourceView(file.path.name, own, survey.only_symbol))
+        views.append(SourceView(CaptureReader(file, report), own, survey.only_symbol))
     return views
 
 
@@ -198,24 +198,35 @@ def _source(file: CaptureFile, survey: FileSurvey, options: ImportOptions) -> Ta
     return TapeSource(name, kind, digest, size, offset_ns, "estimated" if offset_ns else "none")
 
 
-def _batches(
-    files: Sequence[CaptureFile], transcriber: Transcriber, report: ImportReport, symbol: str
-) -> Iterator[NDArray[Any]]:
-    streams = [_timed(file, source, report, symbol.upper()) for source, file in enumerate(files)]
+def _batches(views: Sequence[SourceView], report: ImportReport, options: ImportOptions) -> Iterator[NDArray[Any]]:
+    transcriber = Transcriber(views, options.without, report)
+    streams = [_timed(view.reader, source, report, options.symbol) for source, view in enumerate(views)]
     merged = streams[0] if len(streams) == 1 else heapq.merge(*streams, key=itemgetter(0))
     for _, source, message in merged:
         transcriber.take(message, source)
         if len(transcriber) >= _BATCH_RECORDS:
             yield transcriber.take_records()
     transcriber.close()
+    _refuse_misfit(report, transcriber.messages_count)
     if len(transcriber):
         yield transcriber.take_records()
 
 
-def _timed(file: CaptureFile, source: int, report: ImportReport, symbol: str) -> Iterator[tuple[int, int, Message]]:
+def _refuse_misfit(report: ImportReport, messages_count: int) -> None:
+    wrong = {reason: report.rejects[reason] for reason in MISFIT if report.rejects[reason]}
+    if sum(wrong.values()) > max(1, messages_count * SHARE_MOST):
+        reason = max(wrong, key=lambda each: wrong[each])
+        raise DataError(
+            f"{sum(wrong.values()):,} of {messages_count:,} messages do not fit their instrument, most of them:"
+            f" {reason}, first {report.first_rejects[reason]}",
+            remedy="Correct --tick, --lot or --meta, or leave them out to have tick and lot taken from the data.",
+        )
+
+
+def _timed(reader: CaptureReader, source: int, report: ImportReport, symbol: str) -> Iterator[tuple[int, int, Message]]:
     """Messages with the time they are merged by, which never falls within a file."""
     latest_ns = fallen_count = 0
-    for message in read_messages(file, report):
+    for message in reader.messages():
         if symbol and message.symbol not in (symbol, ""):
             continue
         if message.ts_receive_ns < latest_ns:
@@ -224,4 +235,6 @@ def _timed(file: CaptureFile, source: int, report: ImportReport, symbol: str) ->
             latest_ns = message.ts_receive_ns
         yield latest_ns, source, message
     if fallen_count:
-        report.notes.append(f"{file.path.name}: the receive time fell {fallen_count:,} times; the last one was kept")
+        report.notes.append(
+            f"{reader.file.path.name}: the receive time fell {fallen_count:,} times; the last one was kept"
+        )

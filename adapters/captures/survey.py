@@ -15,6 +15,7 @@ from adapters.captures.messages import (
     BookText,
     InterestText,
     LiquidationText,
+    LossText,
     MarkText,
     Message,
     QuoteText,
@@ -44,23 +45,29 @@ class SymbolSurvey:
 
 
 class FileSurvey:
-    """What was seen in one file."""
+    """What was seen in one file; `only_symbol` is whose the messages are that name none, empty where nobody knows."""
 
     def __init__(self) -> None:
         self.symbols: dict[str, SymbolSurvey] = {}
         self.clock = ClockSamples()
         self.first_ns = 0
         self.messages_count = 0
+        self.only_symbol = ""
+        self._names: set[str] = set()
         self._decimals = DecimalsSeen()
 
     def take_all(self, messages: Iterable[Message], symbol: str = "") -> None:
         """Take every message of a file; with `symbol` only its own, and those that name none."""
         for message in messages:
+            if message.symbol:
+                self._names.add(message.symbol)
             if not symbol or message.symbol in (symbol, ""):
                 self._take(message)
         self._name_the_nameless(symbol)
 
     def _take(self, message: Message) -> None:
+        if isinstance(message, LossText):
+            return
         self.messages_count += 1
         if not self.first_ns:
             self.first_ns = message.ts_receive_ns
@@ -101,20 +108,14 @@ class FileSurvey:
                 assert_never(message)
 
     def _name_the_nameless(self, symbol: str) -> None:
-        """A REST body names no symbol; where a file has one symbol, it is that one's."""
-        nameless = self.symbols.get("")
-        if nameless is None:
+        """A REST body names no symbol: it is the file's, where that has one, and `symbol` is not another."""
+        nameless = self.symbols.pop("", None)
+        names = self._names or {symbol}
+        if len(names) != 1 or (symbol and symbol not in names):
             return
-        named = [name for name in self.symbols if name] or ([symbol] if symbol else [])
-        if len(named) == 1:
-            self.symbols.pop("")
-            self.symbols.setdefault(named[0], SymbolSurvey()).merge(nameless)
-
-    @property
-    def only_symbol(self) -> str:
-        """The file's symbol where it has one; else empty."""
-        named = [name for name in self.symbols if name]
-        return named[0] if len(named) == 1 else ""
+        self.only_symbol = next(iter(names))
+        if nameless is not None and self.only_symbol:
+            self.symbols.setdefault(self.only_symbol, SymbolSurvey()).merge(nameless)
 
 
 def _raise_prices(seen: SymbolSurvey, *decimals: int) -> None:

@@ -3,24 +3,26 @@
 Columns are found by the names that Tardis documents. Times are µs; `timestamp` repeats `local_timestamp` where the
 venue gives none: that is no exchange time.
 
-Rows of one symbol with the same local time and the same `is_snapshot` are one book message; ids there are none. A run
-of snapshot rows replaces the book; a row that cannot be read loses it, until the next such run. Of tickers a row becomes a mark where mark, index, rate or funding time changed.
+Rows of one symbol with the same local time and the same `is_snapshot` are one book message; ids there are none. A
+snapshot replaces the book; a row that cannot be read loses it until the next one. Of tickers a row becomes a mark where
+mark, index, rate or funding time changed.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Literal, TypeAlias
 
 from adapters.captures.lines import Line
-from adapters.captures.messages import BookText, InterestText, MarkText, Message, TradeText
+from adapters.captures.messages import BookText, InterestText, LossText, MarkText, Message, TradeText
 from adapters.captures.report import Reason, RejectedError
 from engine.kernels.layout import SELL, SIDE_UNKNOWN
 from engine.settings import InstrumentKind
 
 TardisTable: TypeAlias = Literal["incremental_book_L2", "trades", "derivative_ticker"]
-Row: TypeAlias = dict[str, str]
+Row: TypeAlias = tuple[str, ...]
 OnReject: TypeAlias = Callable[[RejectedError], None]
 
 _COMMON = ("exchange", "symbol", "timestamp", "local_timestamp")
@@ -34,7 +36,6 @@ _TABLES: dict[TardisTable, tuple[str, ...]] = {
 }
 _NS_PER_US = 1_000
 _US_MOST = 2**62 // _NS_PER_US
-_ID_MOST = 2**62
 _SIDES = {"buy": 0, "sell": SELL, "unknown": SIDE_UNKNOWN, "": SIDE_UNKNOWN}
 _MARKETS: dict[str, tuple[str, InstrumentKind]] = {
     "binance": ("binance_spot", "spot"),
@@ -49,8 +50,8 @@ _MARKETS: dict[str, tuple[str, InstrumentKind]] = {
 
 def table_of(header: bytes) -> TardisTable | None:
     """The table that a header line announces, None where it is none of these."""
-    columns = tuple(header.decode(errors="replace").strip().removeprefix("\ufeff").split(","))
-    return next((table for table, names in _TABLES.items() if set(names) <= set(columns)), None)
+    columns = set(_columns(header))
+    return next((table for table, names in _TABLES.items() if set(names) <= columns), None)
 
 
 def market_of(exchange: str) -> tuple[str, InstrumentKind]:
@@ -60,126 +61,139 @@ def market_of(exchange: str) -> tuple[str, InstrumentKind]:
 
 def exchange_of(header: bytes, row: bytes) -> str:
     """The exchange that the first row names; empty where it has no such cell."""
-    columns = header.decode(errors="replace").strip().removeprefix("\ufeff").split(",")
     cells = row.decode(errors="replace").strip().split(",")
-    return dict(zip(columns, cells, strict=False)).get("exchange", "")
+    return dict(zip(_columns(header), cells, strict=False)).get("exchange", "")
 
 
 def read_table(lines: Iterator[Line], on_reject: OnReject) -> Iterator[Message]:
     """The messages of one file; what cannot be used goes to `on_reject`."""
-    header = next(lines)
-    table = table_of(header.content)
+    header = next(lines).content
+    table = table_of(header)
     assert table is not None, "the file was recognised by its header"
-    columns = header.content.decode().strip().removeprefix("\ufeff").split(",")
-    rows = _rows(lines, columns, on_reject)
+    rows = _rows(lines, _columns(header), _TABLES[table])
     match table:
         case "incremental_book_L2":
             return _books(rows, on_reject)
         case "trades":
-            return _each(rows, on_reject, _trade)
+            return _trades(rows, on_reject)
         case "derivative_ticker":
             return _tickers(rows, on_reject)
 
 
-def _rows(lines: Iterator[Line], columns: list[str], on_reject: OnReject) -> Iterator[Row]:
+def _columns(header: bytes) -> list[str]:
+    return header.decode(errors="replace").strip().removeprefix("\ufeff").split(",")
+
+
+def _rows(lines: Iterator[Line], columns: list[str], names: tuple[str, ...]) -> Iterator[Row | RejectedError]:
+    """Cells of each row in the order of `names`, or why there are none."""
+    pick = itemgetter(*(columns.index(name) for name in names))
     for line in lines:
         try:
-            cells = next(csv.reader([line.content.decode()]))
+            text = line.content.decode().rstrip("\r")
+            cells = next(csv.reader([text])) if '"' in text else text.split(",")
         except (UnicodeDecodeError, csv.Error) as error:
-            on_reject(RejectedError(Reason.bad_row, str(error)))
+            yield RejectedError(Reason.bad_row, str(error))
             continue
         if len(cells) != len(columns):
-            on_reject(RejectedError(Reason.bad_row, f"{len(cells)} cells, {len(columns)} columns"))
+            yield RejectedError(Reason.bad_row, f"{len(cells)} cells, {len(columns)} columns")
             continue
-        yield dict(zip(columns, cells, strict=True))
+        yield pick(cells)
 
 
-def _each(rows: Iterator[Row], on_reject: OnReject, read: Callable[[Row], Message]) -> Iterator[Message]:
+def _books(rows: Iterator[Row | RejectedError], on_reject: OnReject) -> Iterator[Message]:
+    """Book messages; where a row cannot be read its message is none, and the books of the file are lost."""
+    key: tuple[str, str, str] | None = None
+    times = (0, 0)
+    sides: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
-        try:
-            yield read(row)
-        except RejectedError as error:
-            on_reject(error)
-
-
-def _books(rows: Iterator[Row], on_reject: OnReject) -> Iterator[Message]:
-    key: tuple[str, int, bool] | None = None
-    exchange_ns = 0
-    sides: dict[str, list[tuple[str, str]]] = {"bid": [], "ask": []}
-    for row in rows:
-        try:
-            times = _times(row)
-        except RejectedError as error:
-            on_reject(error)
-            continue
-        side = sides.get(row["side"])
-        if side is None or row["is_snapshot"] not in ("true", "false"):
-            wrong = f"side {row['side']!r}, is_snapshot {row['is_snapshot']!r}"
-            on_reject(RejectedError(Reason.bad_row, wrong))
-            continue
-        row_key = (row["symbol"].upper(), times[1], row["is_snapshot"] == "true")
-        if row_key != key:
-            if key is not None:
-                yield _book(key, exchange_ns, sides)
-            key, exchange_ns = row_key, times[0]
-            sides = {"bid": [], "ask": []}
-            side = sides[row["side"]]
-        side.append((row["price"], row["amount"]))
+        wrong = row if isinstance(row, RejectedError) else None
+        if not isinstance(row, RejectedError):
+            _, symbol, timestamp, local_timestamp, is_snapshot, side, price, amount = row
+            if (symbol, local_timestamp, is_snapshot) != key:
+                if key is not None:
+                    yield _book(key, times, sides)
+                key, sides = None, {"bid": [], "ask": []}
+                found = _times(timestamp, local_timestamp)
+                if found is not None:
+                    key, times = (symbol, local_timestamp, is_snapshot), found
+            if key is not None and side in sides and is_snapshot in ("true", "false"):
+                sides[side].append((price, amount))
+                continue
+            wrong = RejectedError(
+                Reason.bad_row, f"one of {timestamp!r}, {local_timestamp!r}, {is_snapshot!r}, {side!r}"
+            )
+        assert wrong is not None
+        on_reject(wrong)
+        if key is not None:
+            yield _book(key, times, sides)
+            key = None
+        yield LossText("", 0, times[1])
     if key is not None:
-        yield _book(key, exchange_ns, sides)
+        yield _book(key, times, sides)
 
 
-def _book(key: tuple[str, int, bool], exchange_ns: int, sides: dict[str, list[tuple[str, str]]]) -> BookText:
-    symbol, receive_ns, is_snapshot = key
-    return BookText(symbol, exchange_ns, receive_ns, 0, -1, 0, is_snapshot, sides["bid"], sides["ask"])
-
-
-def _trade(row: Row) -> TradeText:
-    flags = _SIDES.get(row["side"])
-    if flags is None:
-        raise RejectedError(Reason.bad_row, f"side {row['side']!r}")
-    # Some venues name trades by a text; such ids do not fit a record.
-    text = row["id"]
-    trade_id = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
-    return TradeText(
-        row["symbol"].upper(),
-        *_times(row),
-        row["price"],
-        row["amount"],
-        trade_id if trade_id < _ID_MOST else 0,
-        flags,
-        is_numbered=False,
+def _book(key: tuple[str, str, str], times: tuple[int, int], sides: dict[str, list[tuple[str, str]]]) -> BookText:
+    return BookText(
+        symbol=key[0].upper(),
+        ts_exchange_ns=times[0],
+        ts_receive_ns=times[1],
+        last_id=0,
+        previous_id=-1,
+        first_id=0,
+        is_snapshot=key[2] == "true",
+        bids=sides["bid"],
+        asks=sides["ask"],
     )
 
 
-def _tickers(rows: Iterator[Row], on_reject: OnReject) -> Iterator[Message]:
+def _trades(rows: Iterator[Row | RejectedError], on_reject: OnReject) -> Iterator[Message]:
+    for row in rows:
+        if isinstance(row, RejectedError):
+            on_reject(row)
+            continue
+        _, symbol, timestamp, local_timestamp, name, side, price, amount = row
+        times, flags = _times(timestamp, local_timestamp), _SIDES.get(side)
+        if times is None or flags is None:
+            on_reject(RejectedError(Reason.bad_row, f"one of {timestamp!r}, {local_timestamp!r}, {side!r}"))
+            continue
+        # Some venues name trades by a text; such ids do not fit a record.
+        trade_id = int(name) if name.isascii() and name.isdigit() and len(name) < 19 else 0
+        yield TradeText(symbol.upper(), *times, price, amount, trade_id, flags, is_numbered=False)
+
+
+def _tickers(rows: Iterator[Row | RejectedError], on_reject: OnReject) -> Iterator[Message]:
     marks: dict[str, tuple[str, ...]] = {}
     interests: dict[str, str] = {}
     for row in rows:
-        symbol = row["symbol"].upper()
-        try:
-            times = _times(row)
-            next_ns = _time_ns(row["funding_timestamp"]) if row["funding_timestamp"] else 0
-        except RejectedError as error:
-            on_reject(error)
+        if isinstance(row, RejectedError):
+            on_reject(row)
             continue
-        words = (row["mark_price"], row["index_price"], row["funding_rate"], row["funding_timestamp"])
-        if row["mark_price"] and words != marks.get(symbol):
-            marks[symbol] = words
-            yield MarkText(symbol, *times, *words[:3], next_ns, row["last_price"])
-        if row["open_interest"] and row["open_interest"] != interests.get(symbol):
-            interests[symbol] = row["open_interest"]
-            yield InterestText(symbol, *times, row["open_interest"])
+        _, symbol, timestamp, local_timestamp, funding_timestamp, rate, _, interest, last_price, index, mark = row
+        times = _times(timestamp, local_timestamp)
+        next_ns = _time_ns(funding_timestamp) if funding_timestamp else 0
+        if times is None or next_ns is None:
+            on_reject(
+                RejectedError(Reason.bad_row, f"one of {timestamp!r}, {local_timestamp!r}, {funding_timestamp!r}")
+            )
+            continue
+        name, words = symbol.upper(), (mark, index, rate, funding_timestamp)
+        if mark and words != marks.get(name):
+            marks[name] = words
+            yield MarkText(name, *times, mark, index, rate, next_ns, last_price)
+        if interest and interest != interests.get(name):
+            interests[name] = interest
+            yield InterestText(name, *times, interest)
 
 
-def _times(row: Row) -> tuple[int, int]:
-    """Exchange and receive time of a row, ns."""
-    receive_ns = _time_ns(row["local_timestamp"])
-    exchange_ns = _time_ns(row["timestamp"])
+def _times(timestamp: str, local_timestamp: str) -> tuple[int, int] | None:
+    """Exchange and receive time of a row, ns; None where one of them is no time."""
+    exchange_ns, receive_ns = _time_ns(timestamp), _time_ns(local_timestamp)
+    if exchange_ns is None or receive_ns is None:
+        return None
     return (0 if exchange_ns == receive_ns else exchange_ns), receive_ns
 
 
-def _time_ns(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and 0 < (moment_us := int(text)) < _US_MOST):
-        raise RejectedError(Reason.bad_row, f"time {text[:40]!r}")
-    return moment_us * _NS_PER_US
+def _time_ns(text: str) -> int | None:
+    if text.isascii() and text.isdigit() and len(text) < 20 and 0 < (moment_us := int(text)) < _US_MOST:
+        return moment_us * _NS_PER_US
+    return None

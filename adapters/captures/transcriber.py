@@ -7,18 +7,20 @@ the levels in it are unknown from then on; a trade or a quote that cannot be rea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, assert_never
+from typing import Any, TypeAlias, assert_never
 
 import msgspec
 from numpy.typing import NDArray
 
 from adapters.captures.book_sync import BookGap, BookMessage, BookSync, Dropped, Step
+from adapters.captures.capture_file import CaptureReader
 from adapters.captures.decimals import Grid, floor_units, micro_ticks, rate_e12
 from adapters.captures.funding_clock import FundingClock
 from adapters.captures.messages import (
     BookText,
     InterestText,
     LiquidationText,
+    LossText,
     MarkText,
     Message,
     QuoteText,
@@ -29,6 +31,8 @@ from adapters.captures.report import ImportReport, Reason, RejectedError
 from adapters.captures.trade_ids import TradeIds
 from adapters.tape.documents import TapeInstrument
 from engine.kernels import layout
+
+Quoted: TypeAlias = BookText | TradeText | QuoteText | MarkText | InterestText | LiquidationText
 
 
 class InstrumentState:
@@ -49,9 +53,9 @@ class InstrumentState:
 
 
 class SourceView(msgspec.Struct, frozen=True):
-    """One file as the transcriber sees it: its instruments by symbol, and the symbol of messages that name none."""
+    """One file as the transcriber sees it: its instruments by symbol, and whose messages are that name none."""
 
-    name: str
+    reader: CaptureReader
     states: dict[str, InstrumentState]
     only_symbol: str
 
@@ -64,6 +68,7 @@ class Transcriber:
         self._without = without
         self._report = report
         self._builder = RecordBuilder()
+        self.messages_count = 0
 
     def __len__(self) -> int:
         return len(self._builder)
@@ -76,14 +81,17 @@ class Transcriber:
         """Write what a message of a source says, or count why not."""
         view = self._sources[source]
         state = view.states.get(message.symbol or view.only_symbol)
-        place = f"{view.name}, received at {message.ts_receive_ns}"
-        if state is None:
-            self._report.reject(Reason.unknown_symbol, place)
-            return
-        try:
-            self._write(message, state, source)
-        except RejectedError as error:
-            self._report.reject(error.reason, f"{place}: {error.detail}" if error.detail else place)
+        self.messages_count += 1
+        if isinstance(message, LossText):
+            for each in view.states.values():
+                self._follow(each, each.sync.lose(layout.GAP_REJECTED), message.ts_receive_ns, source)
+        elif state is None:
+            self._report.reject(Reason.unknown_symbol, view.reader.place)
+        else:
+            try:
+                self._write(message, state, source)
+            except RejectedError as error:
+                self._report.reject(error.reason, view.reader.place, detail=error.detail)
 
     def close(self) -> None:
         """The end of all sources."""
@@ -92,7 +100,7 @@ class Transcriber:
             if state.trade_ids.skipped > 0:
                 self._report.trade_ids_skipped[state.instrument.symbol] += state.trade_ids.skipped
 
-    def _write(self, message: Message, state: InstrumentState, source: int) -> None:
+    def _write(self, message: Quoted, state: InstrumentState, source: int) -> None:
         match message:
             case QuoteText():
                 self._quote(message, state, source)
@@ -166,7 +174,7 @@ class Transcriber:
                 case BookMessage():
                     self._report.counts[layout.LEVEL] += self._builder.add_book(state.index, step)
                 case Dropped():
-                    self._report.reject(step.reason, count=step.count)
+                    self._report.reject(step.reason, self._sources[source].reader.place, count=step.count)
                 case BookGap():
                     words = (step.reason, -1, step.from_ns, 0, 0)
                     self._builder.add(layout.GAP, state.index, source, 0, ts_receive_ns, words)
@@ -192,7 +200,7 @@ class Transcriber:
         if settled is None:
             return
         if not settled.is_fresh:
-            self._report.reject(Reason.stale_funding)
+            self._report.reject(Reason.stale_funding, self._sources[source].reader.place)
             return
         words = (settled.rate_e12, settled.mark_micro, 0, 0, 0)
         self._builder.add(layout.FUNDING, state.index, source, settled.ts_ns, message.ts_receive_ns, words)
@@ -203,7 +211,7 @@ class Transcriber:
         kind: int,
         state: InstrumentState,
         source: int,
-        message: Message,
+        message: Quoted,
         words: tuple[int, int, int, int, int],
         flags: int = 0,
     ) -> None:

@@ -1,4 +1,4 @@
-"""Feeds: what cryptofeed's exchange classes say, as the messages and records of a tape. Nothing else imports cryptofeed.
+"""Feeds: what cryptofeed's exchange classes say, as messages and records of a tape. Nothing else imports cryptofeed.
 
 `venues` holds as data what differs between exchanges; `instruments` reads their instrument lists; `exchange` builds one
 of cryptofeed's exchange objects from a list at hand, without network and without its FeedHandler; `normaliser` is what

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.captures.lines import Line, place, read_lines
+from adapters.captures.lines import Line, read_lines
 from adapters.feeds.venues import Venue, venue_of_address
 from engine.errors import DataError, InputMissingError
 
@@ -121,6 +121,10 @@ def to_ns(text: bytes) -> int:
     return int(whole) * 10**9 + int(fraction[:9].ljust(9, b"0"))
 
 
+def _place(path: Path, line: Line) -> str:
+    return f"{path.name} line {line.number} (byte {line.byte})"
+
+
 def _receive_ns(event: Event) -> int:
     return event.ts_receive_ns
 
@@ -191,7 +195,7 @@ def _read_answers(
                 found.append((match[1].decode(), Answer(to_ns(match[2]), body)))
             else:
                 raise DataError(
-                    f"{place(path, line)}: neither `URL -> time: body` nor `configuration: …`",
+                    f"{_place(path, line)}: neither `URL -> time: body` nor `configuration: …`",
                     remedy="The file was changed, or is another one. Give it as cryptofeed wrote it.",
                 )
         for url, answer in found:
@@ -207,7 +211,7 @@ def _configuration(path: Path, line: Line) -> dict[str, list[str]]:
         return msgspec.json.decode(line.content.removeprefix(_CONFIGURATION), type=dict[str, list[str]])
     except msgspec.DecodeError as error:
         raise DataError(
-            f"{place(path, line)}: the configuration is not one object of channels and symbols ({error})",
+            f"{_place(path, line)}: the configuration is not one object of channels and symbols ({error})",
             remedy="Give the file as cryptofeed wrote it.",
         ) from None
 
@@ -240,6 +244,6 @@ def _read_connection(recording: Recording, number: int) -> Iterator[Event]:
                 yield Event(latest_ns, number, file, match[1].decode(), b"", line.number)
             elif not _SENT.match(content):
                 raise DataError(
-                    f"{place(path, line)}: none of `time: message`, `address <- time: …` and `address <-> time`",
+                    f"{_place(path, line)}: none of `time: message`, `address <- time: …` and `address <-> time`",
                     remedy="The file was changed, or is another one. Give it as cryptofeed wrote it.",
                 )

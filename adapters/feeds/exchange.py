@@ -8,7 +8,7 @@ cryptofeed's `Symbols`, is set for the moment of construction only and then put 
 from __future__ import annotations
 
 import atexit
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -40,7 +40,7 @@ class SnapshotUnavailableError(Exception):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """An exchange's instruments: cryptofeed's names to the exchange's, what it says of them, and the list's own facts."""
+    """An exchange's instruments: cryptofeed's names to the exchange's own, its info of them, and what the lists say."""
 
     names: dict[str, str]
     info: dict[str, Any]
@@ -95,8 +95,10 @@ class Exchange:
         self.normaliser.open(ts_receive_ns)
         await self.feed.subscribe(connection)
 
-    async def handle(self, message: str, connection: Any, ts_receive_ns: int, place: str) -> list[FeedMessage]:
-        """Return what a message says. One that cannot be read is counted, and a loss is among what it says."""
+    async def handle(
+        self, message: str, connection: Any, ts_receive_ns: int, place: Callable[[], str]
+    ) -> list[FeedMessage]:
+        """Return what a message says. One that cannot be read is counted with its place, and what it lost is said."""
         self.normaliser.begin(message, ts_receive_ns)
         try:
             await self.feed.message_handler(message, connection, ts_receive_ns / 1e9)
@@ -104,18 +106,18 @@ class Exchange:
             self._report.reject(Reason.no_snapshot_after_gap, place)
             self.normaliser.lose(self._named_in(message), GAP_SEQUENCE)
         except SnapshotUnavailableError as error:
-            self._report.reject(Reason.before_snapshot, f"{place}: {error}")
+            self._report.reject(Reason.before_snapshot, place, detail=str(error))
         except UnsupportedSymbol as error:
-            self._report.reject(Reason.unknown_symbol, f"{place}: {error}")
+            self._report.reject(Reason.unknown_symbol, place, detail=str(error))
         except _UNREADABLE as error:
             self._refuse(message, error, place)
         return self.normaliser.take()
 
-    def _refuse(self, message: str, error: Exception, place: str) -> None:
+    def _refuse(self, message: str, error: Exception, place: Callable[[], str]) -> None:
         """Count a message that the class cannot read; what it was about is lost, unless it was a keep-alive word."""
         is_json = not isinstance(error, cryptofeed_json.JsonError)
         reason = Reason.bad_message if is_json else Reason.bad_json
-        self._report.reject(reason, f"{place}: {type(error).__name__}: {error}")
+        self._report.reject(reason, place, detail=f"{type(error).__name__}: {error}")
         symbol = self._named_in(message)
         if symbol or not (is_json or message.strip().isalpha()):
             self.normaliser.lose(symbol, GAP_REJECTED)
@@ -172,4 +174,4 @@ def _keep_losses_apart(feed: Any, normaliser: Normaliser) -> None:
             normaliser.lose(symbol, GAP_SEQUENCE)
         return is_skipped
 
-    feed._check_update_id = check_alone
+    feed._check_update_id = check_alone  # noqa: SLF001 - as above

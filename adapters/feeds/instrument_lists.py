@@ -1,8 +1,9 @@
 """The exchanges' own lists of instruments: tick, lot, kind and multiplier, which cryptofeed mostly does not keep.
 
-A size on the tape is in the unit that the exchange's messages have: contracts at OKX and BitMEX, USD at Deribit's inverse
-contracts, base units elsewhere. `multiplier` says what one of those units is, as in `engine.instruments`. Options and
-quantos are settled in another currency than they are quoted in; their value is linear in the price all the same.
+A size on the tape is in the unit that the exchange's messages have: contracts at OKX and BitMEX, USD at Deribit's
+inverse contracts, base units elsewhere. `multiplier` says what one of those units is, as in `engine.instruments`.
+Options and quantos are settled in another currency than they are quoted in; their value is linear in the price all
+the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _BITMEX_UNITS_ELSE = Decimal(10**6)
 
 
 class ListedInstrument(msgspec.Struct, frozen=True):
-    """What a list says of one instrument. `symbol` as cryptofeed calls it at the exchange; sizes 0 where it is silent."""
+    """What a list says of one instrument, 0 where it is silent. `symbol` is the one that cryptofeed knows it by."""
 
     symbol: str
     kind: InstrumentKind
@@ -111,10 +112,8 @@ def _coinbase(body: Any) -> Iterator[ListedInstrument]:
 def _deribit(body: Any) -> Iterator[ListedInstrument]:
     for entry in body["result"]:
         is_future = entry["kind"] == "future"
-        is_inverse = (
-            is_future and entry.get("future_type", "reversed") == "reversed" and entry["quote_currency"] == "USD"
-        )
-        kind: InstrumentKind = "inverse" if is_inverse else "linear"
+        is_reversed = entry["quote_currency"] == "USD" and entry.get("future_type", "reversed") == "reversed"
+        kind: InstrumentKind = "inverse" if is_future and is_reversed else "linear"
         yield ListedInstrument(
             entry["instrument_name"],
             "spot" if entry["kind"] == "spot" else kind,

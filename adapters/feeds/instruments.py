@@ -1,7 +1,7 @@
 """The instruments of a session: tick, lot, kind and multiplier from the exchange's list, checked against the data.
 
-A price that is no whole number of ticks cannot stand on a tape, and a book message that holds one loses the book. So the
-data are read first, and where they are finer than the list the unit is the greatest that both are multiples of.
+A price that is no whole number of ticks cannot stand on a tape, and a book message that holds one loses the book. So
+the data are read first, and where they are finer than the list the unit is the greatest that both are multiples of.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class InstrumentSeen:
 
 
 def common_unit(unit: Decimal, number: Decimal) -> Decimal:
-    """The greatest unit that both are whole multiples of; `unit` 0: the power of ten, at most 1, that `number` needs."""
+    """The greatest unit that both are whole multiples of; for `unit` 0 the power of ten, at most 1, of `number`."""
     if not unit:
         return Decimal(1).scaleb(-max(0, _decimals(number.normalize())))
     if number % unit == 0:

@@ -226,7 +226,7 @@ class Normaliser:
         return found
 
     def _exchange_ns(self, time: float | datetime | None, channel: str) -> int:
-        """cryptofeed's time as ns; 0 where it has none."""
+        """A time of cryptofeed's as ns; 0 where it has none."""
         if time is None:
             return 0
         if isinstance(time, datetime):

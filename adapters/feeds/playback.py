@@ -23,6 +23,7 @@ _LIMIT = re.compile(r"&limit=\d+")
 _LOGGER = logging.getLogger("feedhandler")
 # What cryptofeed warns of when it lost a book; the gap says it already.
 _OF_LOSSES = ("Missing", "Requesting")
+_DETAIL_CHARACTERS = 200
 _Result = TypeVar("_Result")
 
 
@@ -80,7 +81,8 @@ class Playback:
     def __init__(self, recording: Recording, listing: Listing, report: ImportReport) -> None:
         self._recording = recording
         self._report = report
-        self._complaints = _Complaints(report)
+        self._complaints = _Complaints(report, self.place)
+        self._event = Event(0, 0, 0, "", b"", 0)
         polled = recording.venue.polled_channels
         wanted = {
             channel: names
@@ -102,8 +104,12 @@ class Playback:
             for message in self._follow(event):
                 yield event.file, message
 
+    def place(self) -> str:
+        """Where the line stands that was played last."""
+        return f"{self._recording.files[self._event.file].name} line {self._event.line_number}"
+
     def _follow(self, event: Event) -> list[FeedMessage]:
-        self._complaints.place = f"{self._recording.files[event.file].name} line {event.line_number}"
+        self._event = event
         _LOGGER.addHandler(self._complaints)
         try:
             return self._play(event)
@@ -126,22 +132,22 @@ class Playback:
         self._answers[event.connection].asked_ns = event.ts_receive_ns
         text = _unquoted(event.message)
         connection = self._connections[event.connection]
-        return complete(exchange.handle(text, connection, event.ts_receive_ns, self._complaints.place))
+        return complete(exchange.handle(text, connection, event.ts_receive_ns, self.place))
 
 
 class _Complaints(logging.Handler):
     """Counts what cryptofeed says of messages that it leaves unread."""
 
-    def __init__(self, report: ImportReport) -> None:
+    def __init__(self, report: ImportReport, place: Callable[[], str]) -> None:
         super().__init__(logging.WARNING)
         self._report = report
-        self.place = ""
+        self._place = place
 
     def emit(self, record: logging.LogRecord) -> None:
         template = str(record.msg)
         if any(word in template for word in _OF_LOSSES):
             return
-        self._report.reject(Reason.unknown_stream, f"{self.place}: {record.getMessage()[:200]}")
+        self._report.reject(Reason.unknown_stream, self._place, detail=record.getMessage()[:_DETAIL_CHARACTERS])
         self._report.unknown_streams[template] += 1
 
 

@@ -7,14 +7,15 @@ come without a mark price.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from adapters.captures.book_sync import BookGap
 from adapters.captures.decimals import rate_e12
 from adapters.captures.messages import MarkText
-from adapters.captures.report import ImportReport, ImportSummary, RejectedError
-from adapters.captures.transcriber import InstrumentState, SourceView, Transcriber
+from adapters.captures.report import ImportReport, ImportSummary, Reason, RejectedError
+from adapters.captures.transcriber import InstrumentState, Transcriber
 from adapters.feeds.normaliser import FeedMessage, FundingText, Loss
 from engine.kernels import layout
 
@@ -32,65 +33,76 @@ class FeedReport(ImportReport):
         return msgspec.structs.replace(summary, rejects={**summary.rejects, **dict(self.ignored.most_common())})
 
 
-class FeedTranscriber(Transcriber):
-    """Takes the messages of feeds in the order of the tape. A source is a file of a recording, or a connection."""
+class FeedView(msgspec.Struct, frozen=True):
+    """A source as the transcriber sees it: the instruments of a connection by symbol."""
 
-    def __init__(self, sources: Sequence[SourceView], without: frozenset[str], report: FeedReport) -> None:
-        super().__init__(sources, without, report)
-        self._feed_report = report
-        self._views = tuple(sources)
+    states: dict[str, InstrumentState]
+
+
+class FeedTranscriber(Transcriber):
+    """Takes the messages of feeds in the order of the tape. A source is a file of a recording, or a connection.
+
+    `place` says where the message stands that is being taken.
+    """
+
+    def __init__(
+        self, views: Sequence[FeedView], without: frozenset[str], report: ImportReport, place: Callable[[], str]
+    ) -> None:
+        super().__init__((), without, report)
+        self._views = tuple(views)
+        self._place = place
         self._settled_ns: dict[int, int] = {}
 
     def take_feed(self, message: FeedMessage, source: int) -> None:
         """Write what a message of a source says, or count why not."""
         states = self._views[source].states
+        if isinstance(message, Loss) and not message.symbol:
+            for state in sorted(states.values(), key=_index):
+                self._lose(state, message, source)
+            return
+        if message.symbol not in states:
+            self._report.reject(Reason.unknown_symbol, self._place, detail=message.symbol)
+            return
+        try:
+            self._write_feed(message, states[message.symbol], source)
+        except RejectedError as error:
+            self._report.reject(error.reason, self._place, detail=error.detail)
+
+    def close(self) -> None:
+        """The end of all sources."""
+        for state in {state.index: state for view in self._views for state in view.states.values()}.values():
+            if state.trade_ids.skipped > 0:
+                self._report.trade_ids_skipped[state.instrument.symbol] += state.trade_ids.skipped
+
+    def _write_feed(self, message: FeedMessage, state: InstrumentState, source: int) -> None:
         match message:
             case Loss():
-                lost = [states[message.symbol]] if message.symbol in states else []
-                for state in lost if message.symbol else _each(states):
-                    self._lose(state, message, source)
+                self._lose(state, message, source)
             case FundingText():
-                if message.symbol in states and "funding" not in self._without:
-                    self._settle(states[message.symbol], message, source)
+                self._settle(state, message, source)
             case MarkText() if not message.mark:
-                if message.symbol in states and "funding" not in self._without:
-                    self._expect(states[message.symbol], message, source)
+                self._expect(state, message, source)
             case _:
-                self.take(message, source)
+                self._write(message, state, source)
 
     def _lose(self, state: InstrumentState, loss: Loss, source: int) -> None:
         steps = state.sync.lose(loss.reason)
-        self._follow(state, steps, loss.ts_receive_ns, source)
         if not steps and loss.reason == layout.GAP_DISCONNECTED:
-            # There is no book to lose, but trades and quotes may be missing.
-            self._builder.add(layout.GAP, state.index, source, 0, loss.ts_receive_ns, (loss.reason, -1, 0, 0, 0))
-            self._report.counts[layout.GAP] += 1
-            self._report.gaps[state.instrument.symbol] += 1
+            steps = [BookGap(loss.reason, 0)]  # there is no book to lose, but trades and quotes may be missing
+        self._follow(state, steps, loss.ts_receive_ns, source)
 
     def _settle(self, state: InstrumentState, funding: FundingText, source: int) -> None:
-        if funding.ts_settled_ns <= self._settled_ns.get(state.index, 0):
+        if "funding" in self._without or funding.ts_settled_ns <= self._settled_ns.get(state.index, 0):
             return  # after a reconnect the last settlement is told again
-        try:
-            words = (rate_e12(funding.rate), 0, 0, 0, 0)
-        except RejectedError as error:
-            self._report.reject(error.reason, f"{self._views[source].name}: {error.detail}")
-            return
+        words = (rate_e12(funding.rate), 0, 0, 0, 0)
         self._settled_ns[state.index] = funding.ts_settled_ns
         self._builder.add(layout.FUNDING, state.index, source, funding.ts_settled_ns, funding.ts_receive_ns, words)
         self._report.counts[layout.FUNDING] += 1
 
     def _expect(self, state: InstrumentState, message: MarkText, source: int) -> None:
         """A funding rate alone: no MARK can be written, but it tells what is paid once its time has passed."""
-        try:
+        if "funding" not in self._without:
             self._fund(message, state, source, 0, rate_e12(message.rate) if message.rate else None)
-        except RejectedError as error:
-            self._report.reject(error.reason, f"{self._views[source].name}: {error.detail}")
-        else:
-            self._feed_report.ignored["funding rate without a mark price (kept until it is settled)"] += 1
-
-
-def _each(states: dict[str, InstrumentState]) -> list[InstrumentState]:
-    return sorted(states.values(), key=_index)
 
 
 def _index(state: InstrumentState) -> int:

@@ -1,4 +1,4 @@
-"""cryptofeed's raw recordings as a tape: session, records in batches, report. The same shape as other captures' imports.
+"""cryptofeed's raw recordings as a tape: session, records in batches, report, in the shape of other captures' imports.
 
 Two passes, each through cryptofeed's own class: the first tells instruments, channels and clocks, since the session
 document stands first on a tape; the second makes the records.
@@ -17,12 +17,12 @@ from adapters.captures.capture_file import checksum
 from adapters.captures.clock_offset import ClockSamples
 from adapters.captures.importing import ImportOptions, TapeImport, session_name, software
 from adapters.captures.messages import BookText, TradeText
-from adapters.captures.transcriber import InstrumentState, SourceView
+from adapters.captures.transcriber import InstrumentState
 from adapters.feeds.capture import Recording, open_recording
 from adapters.feeds.exchange import Listing, read_listing
 from adapters.feeds.instruments import InstrumentSeen, plan_instrument
 from adapters.feeds.playback import Playback
-from adapters.feeds.records import FeedReport, FeedTranscriber
+from adapters.feeds.records import FeedReport, FeedTranscriber, FeedView
 from adapters.tape.documents import Session, TapeInstrument, TapeSource
 from engine.errors import DataError, UsageError
 
@@ -75,8 +75,9 @@ def open_ws_capture(files: Sequence[Path], options: ImportOptions | None = None)
         notes=_notes(survey, instruments),
     )
     report = FeedReport()
-    transcriber = FeedTranscriber(_views(recording, survey, instruments), options.without, report)
-    return TapeImport(session, _batches(Playback(recording, listing, report), transcriber, report), report)
+    playback = Playback(recording, listing, report)
+    transcriber = FeedTranscriber(_views(recording, survey, instruments), options.without, report, playback.place)
+    return TapeImport(session, _batches(playback, transcriber, report, options.symbol.upper()), report)
 
 
 def _survey(recording: Recording, listing: Listing, only: str) -> _Survey:
@@ -119,17 +120,17 @@ def _notes(survey: _Survey, instruments: Mapping[str, TapeInstrument]) -> tuple[
     return tuple(notes)
 
 
-def _views(recording: Recording, survey: _Survey, instruments: Mapping[str, TapeInstrument]) -> list[SourceView]:
+def _views(recording: Recording, survey: _Survey, instruments: Mapping[str, TapeInstrument]) -> list[FeedView]:
     states = {
         symbol: InstrumentState(index, instrument, is_snapshot_in_stream=True, has_single_trades=False)
         for index, (symbol, instrument) in enumerate(instruments.items())
     }
     views = {
-        file: SourceView(recording.files[file].name, {symbol: states[symbol] for symbol in survey.symbols[number]}, "")
+        file: FeedView({symbol: states[symbol] for symbol in survey.symbols[number]})
         for number, files in enumerate(recording.connections)
         for file in files
     }
-    return [views.get(file) or SourceView(path.name, {}, "") for file, path in enumerate(recording.files)]
+    return [views.get(file) or FeedView({}) for file in range(len(recording.files))]
 
 
 def _source(recording: Recording, file: int, survey: _Survey, options: ImportOptions) -> TapeSource:
@@ -143,8 +144,10 @@ def _source(recording: Recording, file: int, survey: _Survey, options: ImportOpt
     return TapeSource(path.name, _KIND, digest, size, offset_ns, "estimated" if offset_ns else "none")
 
 
-def _batches(playback: Playback, transcriber: FeedTranscriber, report: FeedReport) -> Iterator[NDArray[Any]]:
+def _batches(playback: Playback, transcriber: FeedTranscriber, report: FeedReport, only: str) -> Iterator[NDArray[Any]]:
     for file, message in playback.run():
+        if only and message.symbol not in (only, ""):
+            continue
         transcriber.take_feed(message, file)
         if len(transcriber) >= _BATCH_RECORDS:
             yield transcriber.take_records()

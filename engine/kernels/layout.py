@@ -119,7 +119,7 @@ ORDER = np.dtype(
 
 TABLES = (
     "instruments", "strategies", "ledgers", "tiers", "orders", "nodes", "roots", "sets", "table", "outputs", "samples",
-    "books", "cells", "fars", "builders", "reports", "latencies", "bar_rows", "asked",
+    "books", "cells", "firsts", "fars", "builders", "reports", "latencies", "bar_rows", "asked",
 )  # fmt: skip
 COUNTS = (
     "instrument_count", "strategy_count", "ledger_count", "tier_count", "order_capacity", "table_size",
@@ -206,9 +206,9 @@ BOOK = np.dtype(
         )
     ]
 )  # fmt: skip
-# The size standing at a price, and the first of our orders resting there (its slot + 1; 0: none).
-CELL = np.dtype([("lots", "<i8"), ("first", "<i8")])
-# The same for a price outside the window; key = 2·price + side (0: empty).
+# The size standing at a price inside the window; beside it, in a table of its own, the first of our orders resting there.
+CELL = np.dtype([("lots", "<i8")])
+# A price outside the window: key = 2·price + side (0: empty), size, and the first of our orders there (slot + 1).
 FAR = np.dtype([("key", "<i8"), ("lots", "<i8"), ("first", "<i8")])
 BUILDER = np.dtype(
     [

@@ -174,6 +174,14 @@ def cell_at(core: Any, place: int) -> Any:
 
 
 @inner
+def first_at(core: Any, place: int) -> Any:
+    """The PLACE beside a cell: the first of our orders resting at its price, slot + 1."""
+    if CHECK_BOUNDS:
+        _check(place, core.cell_count)
+    return _place(core.firsts, place)
+
+
+@inner
 def far_at(core: Any, place: int) -> Any:
     """One FAR: a level outside its book's window."""
     if CHECK_BOUNDS:

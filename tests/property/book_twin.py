@@ -176,17 +176,16 @@ class Message:
     """A book message of which the last record has not come yet."""
 
     instrument: int
-    ids: tuple[int, int, int]
+    update_id: int
     is_snapshot: bool
     is_applied: bool
     breaks_chain: bool
 
     def goes_on_with(self, record: Record) -> bool:
-        # reading: SELL is a flag of the level; the message's own are SNAPSHOT and the ids.
         return (
             record.kind == LEVEL
             and record.instrument == self.instrument
-            and (record.c, record.d, record.e) == self.ids
+            and record.c == self.update_id
             and bool(record.flags & SNAPSHOT) == self.is_snapshot
         )
 
@@ -208,13 +207,14 @@ class Way:
 
 @dataclass(frozen=True)
 class Report:
-    """What a strategy will know of an order when it is due; the ledger's lots and cost after a fill."""
+    """What a strategy will know of an order when it is due, and by how much a fill of it changed lots and cost."""
 
     due_ns: int
     order: Order
     state: int
     filled_lots: int
-    ledger: tuple[int, int] | None
+    lots: int = 0
+    cost: int = 0
 
 
 @dataclass
@@ -271,7 +271,6 @@ class BookTwin(Twin):
         self.started = False
         self.receive_ns = 0  # of the record being consumed
         self.report_floor_ns = 0
-        self.knows_at_once = False
         self.shown: tuple[int, int] = (ASSUMED, 0)  # confidence of the fill being booked, and what was ahead of it
 
     # ── Feeding ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -543,7 +542,7 @@ class BookTwin(Twin):
         else:
             self._break_book(record.instrument)
             breaks_chain = True
-        return Message(record.instrument, (record.c, record.d, record.e), is_snapshot, is_applied, breaks_chain)
+        return Message(record.instrument, record.c, is_snapshot, is_applied, breaks_chain)
 
     def _set_level(self, record: Record) -> None:
         k, price, new = record.instrument, record.a, record.b
@@ -576,9 +575,12 @@ class BookTwin(Twin):
     def _weight(self, size: int) -> float:
         """The f of ProbQueueModel."""
         x = float(max(size, 0))
-        if self.book_settings.queue_model == POWER:
-            return x**self.book_settings.queue_power
-        return math.log(1.0 + x)
+        if self.book_settings.queue_model == LOG:
+            return math.log(1.0 + x)
+        weight = x
+        for _ in range(self.book_settings.queue_power - 1):
+            weight *= x
+        return weight
 
     def _end_message(self, k: int, record: Record, *, is_snapshot: bool) -> int:
         book = self.books[k]
@@ -804,12 +806,9 @@ class BookTwin(Twin):
             )
 
     def _end(self) -> None:
-        for report in self.reports:
-            self._learn(report)
-        self.reports = []
+        self._deliver_all()
         self._cancel_working(self.ledgers, R_END)
         if self.settings.close_at_end:
-            self.knows_at_once = True
             for ledger in self.ledgers:
                 if ledger.lots != 0:
                     k = ledger.instrument
@@ -817,8 +816,8 @@ class BookTwin(Twin):
                     order = self._new_order(wish, closes_why=R_END)
                     self._move(order, ACTIVE)
                     self._go(order)
-            self.knows_at_once = False
         self._sample()
+        self._deliver_all()
 
     # ── Bars ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -889,9 +888,8 @@ class BookTwin(Twin):
         way = self.ways[order.id - 1]
         reason = self._refusal(order)
         if reason != R_NONE:
-            self.knows_at_once = True
-            self._move(order, REJECTED, reason)
-            self.knows_at_once = False
+            super()._move(order, REJECTED, reason)
+            self._report(order, max(self.ts, self.last_report_ns))
         elif order.has(SYSTEM):
             way.waits = True
         else:
@@ -1079,7 +1077,18 @@ class BookTwin(Twin):
         return lots
 
     def _book(self, ledger: Ledger, signed: int, price: int, base: int, fee: int, **rest: Any) -> None:
-        """Show the book as it is before the fill, book the fill, and send word of it."""
+        """Show the book as it is before the fill, book the fill, and send word of it; forced fills are known at once."""
+        cost = ledger.cost
+        if rest["order_id"] != 0:
+            self._show_book(ledger, rest["order_id"], rest["model"])
+        super()._book(ledger, signed, price, base, fee, **rest)
+        if rest["order_id"] != 0:
+            order = self.orders[rest["order_id"] - 1]
+            self._report(order, self._answer_due(), signed, ledger.cost - cost)
+        else:
+            self._change_known(ledger.strategy, ledger.instrument, signed, ledger.cost - cost)
+
+    def _show_book(self, ledger: Ledger, order_id: int, model: int) -> None:
         k = ledger.instrument
         book = self.books[k]
         top = (0, 0, 0, 0)
@@ -1091,17 +1100,12 @@ class BookTwin(Twin):
         confidence, ahead = self.shown
         self._emit(
             OUT_BOOK,
-            (rest["order_id"], *top, book.update_id, age_ns, ahead),
+            (order_id, *top, book.update_id, age_ns, ahead),
             reason=confidence,
-            detail=rest["model"],
+            detail=model,
             strategy=ledger.strategy,
             instrument=k,
         )
-        super()._book(ledger, signed, price, base, fee, **rest)
-        if rest["order_id"] == 0 or self.knows_at_once:
-            self.known[self.ledgers.index(ledger)] = (ledger.lots, ledger.cost)
-        if rest["order_id"] != 0:
-            self._report(self.orders[rest["order_id"] - 1], (ledger.lots, ledger.cost))
 
     def _close_by_force(self, ledgers: Sequence[Ledger], price: int) -> None:
         marks = [market.mark for market in self.markets]
@@ -1115,28 +1119,35 @@ class BookTwin(Twin):
         super()._move(order, state, reason)
         if not order.working and self.ways[order.id - 1].rests:
             self._stop_resting(order)
-        self._report(order, None)
+        self._report(order, self._answer_due())
 
-    def _report(self, order: Order, ledger: tuple[int, int] | None) -> None:
+    def _answer_due(self) -> int:
+        """When the venue's answer, sent now, is there."""
         latency = self._latency_at(self.ts, 2, self.book_settings.response_latency_ns)
-        due_ns = max(self.ts + latency, self.report_floor_ns, self.last_report_ns)
-        report = Report(due_ns, order, order.state, order.filled_lots, ledger)
-        if self.knows_at_once:
-            self._learn(report)
-        else:
-            self.last_report_ns = due_ns
-            self.reports.append(report)
+        return max(self.ts + latency, self.report_floor_ns, self.last_report_ns)
+
+    def _report(self, order: Order, due_ns: int, lots: int = 0, cost: int = 0) -> None:
+        self.last_report_ns = due_ns
+        self.reports.append(Report(due_ns, order, order.state, order.filled_lots, lots, cost))
 
     def _learn(self, report: Report) -> None:
         way = self.ways[report.order.id - 1]
         way.known_state, way.known_filled = report.state, report.filled_lots
-        if report.ledger is not None:
-            index = report.order.strategy * len(self.instruments) + report.order.instrument
-            self.known[index] = report.ledger
+        self._change_known(report.order.strategy, report.order.instrument, report.lots, report.cost)
+
+    def _change_known(self, s: int, k: int, lots: int, cost: int) -> None:
+        index = s * len(self.instruments) + k
+        self.known[index] = (self.known[index][0] + lots, self.known[index][1] + cost)
 
     def _deliver(self, report: Report) -> None:
         self._learn(report)
         self._dispatch(ON_ORDER, report.order.instrument, only=report.order.strategy)
+
+    def _deliver_all(self) -> None:
+        """Let strategies know everything, due or not, without calling them."""
+        for report in self.reports:
+            self._learn(report)
+        self.reports = []
 
     def _dispatch(self, event: int, k: int, *, only: int | None = None, timeframe_ns: int = 0) -> None:
         if event in NEEDS_BOOK and self.books[k].state == BROKEN:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.kernels.compile import inner
+from engine.kernels.compile import inner, kernel
 from engine.kernels.layout import ASK, BID
-from engine.kernels.tables import book_at, cell_at, far_at
+from engine.kernels.tables import book_at, cell_at, far_at, first_at
 
-WINDOW = 2048
+WINDOW = 8192
 _MASK = WINDOW - 1
 _MARGIN = WINDOW // 8
 _SPREAD = 0x9E3779B97F4A7C15 - 2**64
@@ -97,7 +97,7 @@ def first_order_at(core: Any, index: int, side: int, price: int) -> int:
     """The slot of the first of our orders resting at a price, or -1."""
     book = book_at(core, index)
     if is_near(book, price):
-        return cell_at(core, place_of(index, side, price)).first - 1
+        return first_at(core, place_of(index, side, price)).slot - 1
     row = far_at(core, far_place(core, index, side, price))
     return row.first - 1 if row.key != 0 else -1
 
@@ -107,7 +107,7 @@ def set_first_order(core: Any, index: int, side: int, price: int, slot: int) -> 
     """Make an order the first of ours at a price; -1: there is none any more."""
     book = book_at(core, index)
     if is_near(book, price):
-        cell_at(core, place_of(index, side, price)).first = slot + 1
+        first_at(core, place_of(index, side, price)).slot = slot + 1
         return
     place = _far_take(core, index, side, price)
     row = far_at(core, place)
@@ -250,20 +250,27 @@ def _rehash(core: Any, index: int) -> None:
         target.key, target.lots, target.first = key, lots, first
 
 
+@kernel
+def settle_far(state: Any, index: int) -> None:
+    """After its table of far levels has grown: put every level where searches find it."""
+    _rehash(state[0], index)
+
+
 @inner
 def _move_out(core: Any, index: int, side: int, price: int) -> None:
-    cell = cell_at(core, place_of(index, side, price))
-    if cell.lots == 0 and cell.first == 0:
+    place = place_of(index, side, price)
+    cell, first = cell_at(core, place), first_at(core, place)
+    if cell.lots == 0 and first.slot == 0:
         return
     row = far_at(core, _far_take(core, index, side, price))
-    row.lots, row.first = cell.lots, cell.first
+    row.lots, row.first = cell.lots, first.slot
     book = book_at(core, index)
     if cell.lots > 0:
         if side == BID:
             book.window_bids -= 1
         else:
             book.window_asks -= 1
-    cell.lots, cell.first = 0, 0
+    cell.lots, first.slot = 0, 0
 
 
 @inner
@@ -273,7 +280,8 @@ def _move_in(core: Any, index: int, side: int, price: int) -> None:
     if row.key == 0:
         return
     cell = cell_at(core, place_of(index, side, price))
-    cell.lots, cell.first = row.lots, row.first
+    cell.lots = row.lots
+    first_at(core, place_of(index, side, price)).slot = row.first
     book = book_at(core, index)
     if cell.lots > 0:
         if side == BID:
@@ -295,6 +303,8 @@ def move_window(core: Any, index: int, base: int) -> None:
         for side in range(2):
             _move_out(core, index, side, leaving)
     book.base = base
+    if book.far_used == 0:
+        return
     for step in range(count):
         entering = base + WINDOW - 1 - step if shift > 0 else base + step
         for side in range(2):

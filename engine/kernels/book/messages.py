@@ -41,7 +41,7 @@ from engine.kernels.layout import (
     WAKE_BOOK_FULL,
     WAKE_DONE,
 )
-from engine.kernels.tables import book_at, instrument_at, ledger_of, order_at
+from engine.kernels.tables import book_at, cell_at, instrument_at, ledger_of, order_at
 
 
 @inner
@@ -165,6 +165,52 @@ def _close_message(core: Any, record: Any, index: int) -> None:
 
 
 @inner
+def _set_levels(core: Any, events: Any, start: int, stop: int) -> int:
+    """Apply the levels of the open message while they lie near the market and nothing of ours rests; the fast way.
+
+    Stops before the message's last record, and before one that needs more care. Figures stand in registers here.
+    """
+    index = core.open_message - 1
+    book = book_at(core, index)
+    identity, is_snapshot = core.message_id, core.is_message_snapshot == 1
+    base, bids, asks = book.base, 2 * index * WINDOW, (2 * index + 1) * WINDOW
+    best_bid, best_ask, bid_change, ask_change = book.best_bid, book.best_ask, 0, 0
+    position = start
+    while position < stop:
+        record = events[position]
+        price, lots, flags = record.a, record.b, record.flags
+        if record.kind != LEVEL or record.c != identity or as_int64(record.instrument) != index:
+            break
+        if flags & LAST != 0 or (flags & SNAPSHOT != 0) != is_snapshot:
+            break
+        if price < base or price - base >= WINDOW or lots < 0:
+            break
+        if flags & SELL == 0:
+            if price == best_bid and lots == 0:
+                break
+            cell = cell_at(core, bids + (price & (WINDOW - 1)))
+            bid_change += (1 if lots > 0 else 0) - (1 if cell.lots > 0 else 0)
+            cell.lots = lots
+            if price > best_bid and lots > 0:
+                best_bid = price
+        else:
+            if price == best_ask and lots == 0:
+                break
+            cell = cell_at(core, asks + (price & (WINDOW - 1)))
+            ask_change += (1 if lots > 0 else 0) - (1 if cell.lots > 0 else 0)
+            cell.lots = lots
+            if lots > 0 and (price < best_ask or best_ask == 0):
+                best_ask = price
+        position += 1
+    book.best_bid, book.best_ask = best_bid, best_ask
+    book.window_bids += bid_change
+    book.window_asks += ask_change
+    book.level_count += bid_change + ask_change
+    core.level_total += bid_change + ask_change
+    return position
+
+
+@inner
 def run_levels(core: Any, events: Any, start: int, stop: int) -> int:
     """Consume the records of the open message, up to its end or the batch's; returns the next index."""
     index = core.open_message - 1
@@ -173,6 +219,10 @@ def run_levels(core: Any, events: Any, start: int, stop: int) -> int:
     is_queue_moving = core.live_orders > 0 and core.is_message_snapshot == 0
     position = start
     while position < stop:
+        if is_applied and not is_queue_moving:
+            position = _set_levels(core, events, position, stop)
+            if position == stop:
+                break
         record = events[position]
         if not continues(core, record):
             break
