@@ -17,6 +17,7 @@ from daemon.commands import demo as demo_command
 from daemon.commands import doctor as doctor_command
 from daemon.commands import strategies as strategies_command
 from daemon.commands.backtest import backtest
+from daemon.commands.tape import tape_app
 from engine.errors import EXIT_DEFECT, EXIT_USAGE, TapewrightError
 
 PACKAGES = ("adapters", "config", "daemon", "engine", "strategies")
@@ -53,6 +54,7 @@ app.command("backtest")(backtest)
 app.command("doctor")(doctor_command.doctor)
 app.command("demo")(demo_command.demo)
 app.add_typer(data_command.app, name="data")
+app.add_typer(tape_app, name="tape")
 app.add_typer(strategies_command.app, name="strategies")
 app.add_typer(config_command.app, name="config")
 

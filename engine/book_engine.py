@@ -22,6 +22,7 @@ from engine.core import Engine
 from engine.instruments import Instrument
 from engine.kernels import layout
 from engine.kernels.book.core import advance_book, submit_book
+from engine.kernels.book.levels import write_depth
 from engine.settings import RunSettings
 
 _OUTPUTS_EACH = 12
@@ -97,6 +98,28 @@ class BookEngine(Engine):
         if core["defect"][0]:
             self._raise_defect()
         return first
+
+    def depth(self, market: int, side: int, levels: int) -> NDArray[np.int64]:
+        """The best levels of a side (BID or ASK), best first: (n, 2) price in ticks, size in lots."""
+        count = min(levels, int(self.state.books["level_count"][market]))
+        rows = np.zeros((count, 2), dtype=np.int64)
+        return rows[: write_depth(self.state.core, market, side, rows)]
+
+    def output_rows(self, first: int, count: int) -> NDArray[np.int64]:
+        """Outputs by their number since the run's start, (≤ count, 16), as far as they have not been handed out."""
+        core = self.state.core
+        pending, base = int(core["output_count"][0]), int(core["output_base"][0])
+        if first >= base:
+            return self.state.outputs[first - base : min(pending, first - base + count)]
+        parts = [*self._outputs, self.state.outputs[:pending]]
+        start = base - sum(len(part) for part in self._outputs)
+        found = []
+        for part in parts:
+            low, high = max(first - start, 0), min(first + count - start, len(part))
+            if low < high:
+                found.append(part[low:high])
+            start += len(part)
+        return np.concatenate(found) if found else np.zeros((0, layout.OUTPUT_WORDS), dtype=np.int64)
 
     def restore(self, snapshot: bytes) -> None:
         """Become what a snapshot says; compiled strategies stay those of this process."""

@@ -32,7 +32,7 @@ class Listener(msgspec.Struct, frozen=True):
     """A strategy as the core knows it: where it listens, its bars' length, its timer, and who is to be called.
 
     `targets`: for each of `CALLBACKS` 0 (nobody), 1 (whoever drives the core) or the address of a compiled
-    function; `state_address`: what a compiled strategy keeps.
+    function; `state_address`: what a compiled strategy keeps, `state_bytes` for each instrument.
     """
 
     markets: tuple[int, ...]
@@ -40,6 +40,7 @@ class Listener(msgspec.Struct, frozen=True):
     timer_ns: int = 0
     targets: tuple[int, ...] = (0,) * len(CALLBACKS)
     state_address: int = 0
+    state_bytes: int = 0
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -60,7 +61,8 @@ def _listen(state: State, listeners: Sequence[Listener]) -> None:
     count = len(state.instruments)
     for index, listener in enumerate(listeners):
         row = state.strategies[index]
-        row["timeframe_ns"], row["state"] = listener.timeframe_ns, listener.state_address
+        row["timeframe_ns"] = listener.timeframe_ns
+        row["state"], row["state_bytes"] = listener.state_address, listener.state_bytes
         for name, target in zip(CALLBACKS, listener.targets, strict=True):
             row[name] = target
         for market in listener.markets:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import CapacityError, DataError
+from engine.errors import CapacityError, DataError, StrategyError
 from engine.instruments import Instrument
 from engine.kernels import layout
 from engine.kernels.core import advance as advance_kernel
@@ -105,6 +105,11 @@ class Engine:
             raise CapacityError(
                 "what one trade has bought and sold does not fit 64-bit integers",
                 remedy="Lower cash_decimals, or trade smaller sizes.",
+            )
+        if self._figures[_DEFECT] == layout.TOO_MANY_ASKED:
+            raise StrategyError(
+                "a compiled strategy has sent more requests in one call than the core keeps",
+                remedy="Send fewer orders and cancels in one call of a compiled callback.",
             )
         raise AssertionError("the core refused an order's change of state")
 

@@ -38,7 +38,8 @@ class LogLine(msgspec.Struct, frozen=True):
 class Account:
     """The engine with the stream it reads, shared by every ctx of a run: brings it up to where someone looks."""
 
-    __slots__ = ("_buffer", "_row", "engine", "is_moving", "log", "pending", "position", "records", "stop")
+    __slots__ = ("_buffer", "_row", "costs", "engine", "held", "is_moving", "log", "pending", "position", "records",
+                 "stop")  # fmt: skip
 
     def __init__(self, engine: Engine, records: Any) -> None:
         self.engine = engine
@@ -48,6 +49,7 @@ class Account:
         self.stop = 0  # records that strategies have been shown
         self.is_moving = False  # an order works, so that the next bars may change something
         self.log: list[LogLine] = []
+        self.held, self.costs = "lots", "cost"  # what a strategy knows of its ledger; on a tape that lags
         self._row = np.zeros(1, dtype=layout.REQUEST)
         self._buffer = memoryview(self._row.view(np.uint8).data)
 
@@ -81,7 +83,7 @@ class Position:
     def lots(self) -> int:
         """Signed size in lots."""
         self._account.catch_up()
-        return int(self._account.engine.state.ledgers["lots"][self._ledger])
+        return int(self._account.engine.state.ledgers[self._account.held][self._ledger])
 
     @property
     def size(self) -> float:
@@ -92,7 +94,7 @@ class Position:
     def entry_price(self) -> float:
         """Average entry price; NaN while flat."""
         lots = self.lots()
-        cost = int(self._account.engine.state.ledgers["cost"][self._ledger])
+        cost = int(self._account.engine.state.ledgers[self._account.costs][self._ledger])
         return self._scale.average_price(abs(cost), abs(lots))
 
     @property
@@ -105,16 +107,16 @@ class Position:
         lots = self.lots()
         state = self._account.engine.state
         instrument = state.instruments[self._market]
-        ledger = state.ledgers[self._ledger]
+        known_cost = int(state.ledgers[self._account.costs][self._ledger])
         factor, mark = int(instrument["factor"]), int(instrument["mark"])
         if lots == 0:
             return 0
         if self._scale.instrument.kind == "inverse":
-            size, cost = abs(lots) * factor, int(ledger["cost"])
+            size = abs(lots) * factor
             quotient, rest = divmod(size, mark)
             whole = quotient + (2 * rest > mark or (2 * rest == mark and quotient % 2 == 1))
-            return (-whole if lots > 0 else whole) - cost
-        return lots * mark * factor - int(ledger["cost"])
+            return (-whole if lots > 0 else whole) - known_cost
+        return lots * mark * factor - known_cost
 
 
 class Portfolio:
@@ -335,18 +337,22 @@ class Context(Window):
         table = self._account.engine.state.orders
         slot = int(self._account.engine.state.ledgers["first_order"][self._ledger])
         found = []
+        is_tape = self._account.held != "lots"
         while slot >= 0:
             row = table[slot]
+            slot = int(row["next"])
+            if is_tape and row["known_state"] >= layout.FILLED:
+                continue
             limit, stop = int(row["limit_ticks"]), int(row["stop_ticks"])
+            state, filled = ("known_state", "known_filled_lots") if is_tape else ("state", "filled_lots")
             found.append(
                 WorkingOrder(
-                    id=int(row["id"]), type=TYPES[row["type"]], tif=TIFS[row["tif"]], state=STATES[row["state"]],
-                    size=float(self._scale.size(row["lots"])), filled=float(self._scale.size(row["filled_lots"])),
+                    id=int(row["id"]), type=TYPES[row["type"]], tif=TIFS[row["tif"]], state=STATES[row[state]],
+                    size=float(self._scale.size(row["lots"])), filled=float(self._scale.size(row[filled])),
                     price=self._scale.price(limit) if limit else None,
                     stop_price=self._scale.price(stop) if stop else None, tag=int(row["tag"]),
                 )
             )  # fmt: skip
-            slot = int(row["next"])
         return found
 
     def _send(self, side: int, size: float, price: float | None, kind: str | None, tif: str, stop_price: float | None,

@@ -18,11 +18,14 @@ STATES = ("", "NEW", "ACTIVE", "PARTIAL", "FILLED", "CANCELED", "EXPIRED", "REJE
 REASONS = (
     "", "requested", "ioc", "fok", "post_only", "reduce_only", "insufficient_margin", "max_leverage",
     "max_open_positions", "halted", "no_short", "below_minimum_notional", "invalid", "over_capacity", "no_price",
-    "expired", "end_of_run", "liquidation",
+    "expired", "end_of_run", "liquidation", "book_invalid", "no_liquidity",
 )  # fmt: skip
 TYPES = ("", "market", "limit", "stop", "stop_limit")
 TIFS = ("", "GTC", "IOC", "FOK", "GTD")
-MODELS = {0: "none", 1: "bps", 2: "ticks", 3: "atr", 4: "spread", 9: "liquidation"}
+MODELS = {
+    0: "none", 1: "bps", 2: "ticks", 3: "atr", 4: "spread", 5: "depth", 6: "queue", 7: "through", 9: "liquidation",
+}  # fmt: skip
+CONFIDENCES = ("assumed", "bounded", "observed")
 LIQUIDITY = ("", "maker", "taker")
 RISKS = ("", "max_drawdown", "strategy_max_drawdown", "daily_loss_limit", "resumed", "liquidation", "bankrupt")
 _EXIT: dict[int, ExitReason] = {0: "order", layout.BY_END: "end", layout.BY_LIQUIDATION: "liquidation",

@@ -31,12 +31,16 @@ _ECHO_OUTPUTS_MOST = 20_000  # where each answer gives several updates, rounds g
 
 
 class StrategyRun(msgspec.Struct, frozen=True):
-    """A strategy of a run: what it is called there, its parameters, and the indexes of the markets it trades."""
+    """A strategy of a run: what it is called there, its parameters, the indexes of the markets it trades.
+
+    `timeframe`: its bars where a run has several (on a tape); empty: the run's own.
+    """
 
     name: str
     strategy: Strategy
     params: dict[str, InputValue]
     markets: tuple[int, ...]
+    timeframe: str = ""
 
 
 class RunResult(msgspec.Struct, frozen=True):
@@ -276,7 +280,7 @@ class Replay:
                 "told": told.tobytes(),
                 "log": self.account.log,
             },
-            enc_hook=_plain,
+            enc_hook=plain_state,
         )
 
     def resume(self, snapshot: bytes) -> None:
@@ -314,7 +318,7 @@ class Replay:
         )  # fmt: skip
 
 
-def _plain(value: object) -> object:
+def plain_state(value: object) -> object:
     """A value of `ctx.state` as a snapshot keeps it: numpy's numbers become Python's, equal to the bit."""
     if isinstance(value, np.generic):
         return value.item()

@@ -15,9 +15,11 @@ from engine.errors import ConfigError, StrategyError
 InputType = Literal["int", "float", "bool", "select"]
 InputValue = int | float | bool | str
 _INPUT_KEYS = ("type", "default", "min", "max", "options", "label", "help", "step")
-_SCHEMA_KEYS = ("id", "name", "inputs", "category", "version", "tags", "description")
+_SCHEMA_KEYS = ("id", "name", "inputs", "category", "version", "tags", "description", "timer_ms")
 _TYPES = ("int", "float", "bool", "select")
-CALLBACKS = ("on_init", "on_bar", "on_order", "on_trade", "on_finish")
+CALLBACKS = (
+    "on_init", "on_bar", "on_order", "on_trade", "on_finish", "on_book", "on_print", "on_funding", "on_gap", "on_timer",
+)  # fmt: skip
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -43,6 +45,7 @@ class Schema(msgspec.Struct, frozen=True):
     version: str = ""
     tags: tuple[str, ...] = ()
     description: str = ""
+    timer_ms: int | str = 0
 
 
 class Strategy(msgspec.Struct, frozen=True):
@@ -57,6 +60,13 @@ class Strategy(msgspec.Struct, frozen=True):
     on_trade: Callable[[Any, Any], object] | None = None
     on_finish: Callable[[Any], object] | None = None
     signals: Callable[[Any], Mapping[str, Any]] | None = None
+    # On a tape. A callback may be one in machine code (`engine.compiled`); `compiled_state` then makes its state.
+    on_book: Callable[[Any], object] | None = None
+    on_print: Callable[[Any, Any], object] | None = None
+    on_funding: Callable[[Any, Any], object] | None = None
+    on_gap: Callable[[Any, Any], object] | None = None
+    on_timer: Callable[[Any], object] | None = None
+    compiled_state: Callable[[dict[str, InputValue], Any], Any] | None = None
 
 
 def source_digest(*sources: bytes) -> str:
@@ -151,11 +161,16 @@ def checked_schema(found: object, path: str) -> Schema:
     tags = found.get("tags", ())
     if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
         problems.append(f"schema().tags: {tags!r}; a list of texts is needed")
+    timer = found.get("timer_ms", 0)
+    is_input = isinstance(timer, str) and any(spec.name == timer and spec.type == "int" for spec in specs)
+    if not (isinstance(timer, int) and not isinstance(timer, bool) and timer >= 0) and not is_input:
+        problems.append(f"schema().timer_ms: {timer!r}; whole milliseconds, or the name of an int input")
     if problems:
         raise StrategyError(f"{path}: " + "\n  ".join(problems), remedy="Correct the schema and run again.")
     return Schema(
         id=found["id"], name=found["name"], inputs=tuple(specs), category=str(found.get("category", "")),
         version=str(found.get("version", "")), tags=tuple(tags), description=str(found.get("description", "")),
+        timer_ms=timer,
     )  # fmt: skip
 
 

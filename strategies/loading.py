@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import msgspec
 
+from engine.compiled import CompiledCallback
 from engine.errors import InputMissingError, StrategyError
 from engine.strategy import CALLBACKS, Schema, Strategy, checked_schema, source_digest
 
@@ -30,8 +31,15 @@ _CONTRACT = {
     "on_trade": "on_trade(ctx, trade)",
     "on_finish": "on_finish(ctx)",
     "signals": "signals(ctx)",
+    "on_book": "on_book(ctx)",
+    "on_print": "on_print(ctx, trade)",
+    "on_funding": "on_funding(ctx, funding)",
+    "on_gap": "on_gap(ctx, gap)",
+    "on_timer": "on_timer(ctx)",
+    "compiled_state": "compiled_state(params, instrument)",
 }
-_ARGUMENTS = {"schema": 0, "on_init": 1, "on_bar": 2, "on_order": 2, "on_trade": 2, "on_finish": 1, "signals": 1}
+_MAIN = ("on_bar", "signals", "on_book", "on_print", "on_timer")  # a strategy needs one of these
+_COMPILED = ("on_bar", "on_order", "on_book", "on_print", "on_funding", "on_gap", "on_timer")
 _CORRECT = "Correct the file and run: tapewright strategies check"
 _serials = itertools.count(1)
 
@@ -100,7 +108,7 @@ def load_strategy(path: Path) -> Strategy:
             problems.append(error.message.removeprefix(f"{path}: "))
     refuse(path, problems)
     assert schema is not None
-    functions = {name: getattr(file.module, name, None) for name in (*CALLBACKS, "signals")}
+    functions = {name: getattr(file.module, name, None) for name in (*CALLBACKS, "signals", "compiled_state")}
     return Strategy(schema=schema, path=str(path), source_hash=source_digest(file.source), **functions)
 
 
@@ -146,12 +154,14 @@ def _callback_problems(module: ModuleType, name: str) -> list[str]:
     if function is None:
         return []
     written = _CONTRACT[name]
+    if isinstance(function, CompiledCallback):
+        return [] if name in _COMPILED else [f"{written}: cannot be compiled; write def {written}"]
     if not callable(function):
         return [f"{written}: {name} is {function!r}, not a function; write def {written}"]
     asleep = never_runs(function)
     if asleep:
         return [f"{written}: {asleep}"]
-    if not takes(cast("Callable[..., Any]", function), _ARGUMENTS[name]):
+    if not takes(cast("Callable[..., Any]", function), written.count(",") + (written[-2] != "(")):
         return [f"{written}: it is written as {name}{inspect.signature(function)}; write def {written}"]
     return []
 
@@ -165,7 +175,7 @@ def _missing(module: ModuleType) -> list[str]:
         if inspect.isfunction(value) and value.__module__ == module.__name__ and name not in _CONTRACT
     ]
     meant = {name: near for name in own if (near := _nearest(name, set(_CONTRACT) - has))}
-    needed = {"schema"} - has | ({"on_bar", "signals"} if not has & {"on_bar", "signals"} else set())
+    needed = {"schema"} - has | (set(_MAIN) if not has & set(_MAIN) else set())
     problems = [
         f"{name}(): no such callback; did you mean {_CONTRACT[near]}?"
         for name, near in meant.items()
@@ -174,7 +184,8 @@ def _missing(module: ModuleType) -> list[str]:
     if "schema" in needed:
         problems.append('no schema(): write def schema(): return {"id": "my_idea", "name": "My idea", "inputs": {}}')
     if "on_bar" in needed:
-        problems.append("neither on_bar(ctx, i) nor signals(ctx): a strategy needs one of them")
+        written = ", ".join(_CONTRACT[name] for name in _MAIN)
+        problems.append(f"none of {written}: a strategy needs one of them")
     return problems
 
 

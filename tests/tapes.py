@@ -73,7 +73,9 @@ def write_tape(
     is_sealed: bool = True,
 ) -> Records:
     """Write a tape of a SESSION document and these records; everything that stands on it, the document too."""
-    writer = TapeWriter(folder, is_new=True, frame_records=frame_records, segment_bytes=segment_bytes, clock_ns=lambda: 0)
+    writer = TapeWriter(
+        folder, is_new=True, frame_records=frame_records, segment_bytes=segment_bytes, clock_ns=lambda: 0
+    )
     writer.document(SESSION, a_session())
     writer.append(records)
     if is_sealed:

@@ -72,7 +72,7 @@ class DecimalsSeen(dict[str, int]):
 
 def unit_of(decimals: int) -> Decimal:
     """The unit that so many decimals stand for: 0.01 for 2."""
-    return Decimal(f"{Decimal(1).scaleb(-decimals):f}")
+    return Decimal(1).scaleb(-decimals)
 
 
 def micro_ticks(text: str, tick_size: Decimal) -> int:

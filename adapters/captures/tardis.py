@@ -36,6 +36,8 @@ _TABLES: dict[TardisTable, tuple[str, ...]] = {
 }
 _NS_PER_US = 1_000
 _US_MOST = 2**62 // _NS_PER_US
+_BOOK_SIDES = ("bid", "ask")
+_TRUTHS = ("true", "false")
 _SIDES = {"buy": 0, "sell": SELL, "unknown": SIDE_UNKNOWN, "": SIDE_UNKNOWN}
 _MARKETS: dict[str, tuple[str, InstrumentKind]] = {
     "binance": ("binance_spot", "spot"),
@@ -101,34 +103,34 @@ def _rows(lines: Iterator[Line], columns: list[str], names: tuple[str, ...]) -> 
 
 
 def _books(rows: Iterator[Row | RejectedError], on_reject: OnReject) -> Iterator[Message]:
-    """Book messages; where a row cannot be read its message is none, and the books of the file are lost."""
+    """Book messages; where a row cannot be read the books of the file are lost.
+
+    Neither the message before the row, which it may have belonged to, is given then nor, for the same reason, the next.
+    """
     key: tuple[str, str, str] | None = None
     times = (0, 0)
     sides: dict[str, list[tuple[str, str]]] = {}
+    is_broken = is_next_broken = False
     for row in rows:
-        wrong = row if isinstance(row, RejectedError) else None
-        if not isinstance(row, RejectedError):
+        if isinstance(row, RejectedError):
+            wrong = row
+        else:
             _, symbol, timestamp, local_timestamp, is_snapshot, side, price, amount = row
-            if (symbol, local_timestamp, is_snapshot) != key:
-                if key is not None:
-                    yield _book(key, times, sides)
-                key, sides = None, {"bid": [], "ask": []}
-                found = _times(timestamp, local_timestamp)
-                if found is not None:
-                    key, times = (symbol, local_timestamp, is_snapshot), found
-            if key is not None and side in sides and is_snapshot in ("true", "false"):
+            row_key = (symbol, local_timestamp, is_snapshot)
+            found = times if row_key == key else _times(timestamp, local_timestamp)
+            if found is not None and side in _BOOK_SIDES and is_snapshot in _TRUTHS:
+                if row_key != key:
+                    if key is not None and not is_broken:
+                        yield _book(key, times, sides)
+                    key, times, sides, is_broken = row_key, found, {"bid": [], "ask": []}, is_next_broken
+                is_next_broken = False
                 sides[side].append((price, amount))
                 continue
-            wrong = RejectedError(
-                Reason.bad_row, f"one of {timestamp!r}, {local_timestamp!r}, {is_snapshot!r}, {side!r}"
-            )
-        assert wrong is not None
+            wrong = RejectedError(Reason.bad_row, f"{timestamp!r}, {local_timestamp!r}, {is_snapshot!r} or {side!r}")
         on_reject(wrong)
-        if key is not None:
-            yield _book(key, times, sides)
-            key = None
+        is_broken = is_next_broken = True
         yield LossText("", 0, times[1])
-    if key is not None:
+    if key is not None and not is_broken:
         yield _book(key, times, sides)
 
 

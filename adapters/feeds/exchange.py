@@ -56,8 +56,9 @@ def read_listing(venue: Venue, bodies: Sequence[bytes]) -> Listing:
     exchange_class = _class_of(venue)
     try:
         lists = [cryptofeed_json.loads(body.decode(), parse_float=Decimal) for body in bodies]
-        # The class reads a single list as it is, and several as a list of them.
-        names, info = exchange_class._parse_symbol_data(lists if len(lists) > 1 else lists[0])  # noqa: SLF001 - the public way there fetches
+        # A class with one address for its list reads that list, and one with several a list of them.
+        found = lists if _list_addresses(exchange_class) > 1 else lists[-1]
+        names, info = exchange_class._parse_symbol_data(found)  # noqa: SLF001 - the public way there fetches
         return Listing(dict(names), dict(info), read_lists(venue, lists))
     except _UNREADABLE as error:
         raise DataError(
@@ -132,6 +133,12 @@ def _class_of(venue: Venue) -> Any:
     return EXCHANGE_MAP[venue.exchange]
 
 
+def _list_addresses(exchange_class: Any) -> int:
+    """How many addresses a class fetches its instrument list from."""
+    routes = [endpoint.routes.instruments for endpoint in exchange_class.rest_endpoints]
+    return sum(len(route) if isinstance(route, list) else 1 for route in routes)
+
+
 def _build(
     venue: Venue,
     listing: Listing,
@@ -143,13 +150,11 @@ def _build(
     config: dict[str, Any] = {"log": {"disabled": True}}
     if keys or venue.needs_keys:
         config[venue.exchange.lower()] = dict(keys or _NO_KEYS)
-    callbacks = normaliser.callbacks()
     before = Symbols.data.get(venue.exchange)
     Symbols.set(venue.exchange, listing.names, listing.info)
     try:
-        feed = _class_of(venue)(
-            config=config, subscription=wanted, callbacks={channel: callbacks[channel] for channel in wanted}
-        )
+        # All callbacks: a ticker of Deribit's says funding and open interest as well, asked for or not.
+        feed = _class_of(venue)(config=config, subscription=wanted, callbacks=normaliser.callbacks())
     finally:
         Symbols.data.pop(venue.exchange, None)
         if before is not None:

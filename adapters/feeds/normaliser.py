@@ -24,7 +24,6 @@ from adapters.captures.messages import (
     InterestText,
     LiquidationText,
     MarkText,
-    Message,
     QuoteText,
     TradeText,
 )
@@ -63,7 +62,9 @@ class FeedSymbol(msgspec.Struct, frozen=True):
     is_spot: bool
 
 
-FeedMessage: TypeAlias = Message | Loss | FundingText
+FeedMessage: TypeAlias = (
+    BookText | TradeText | QuoteText | MarkText | InterestText | LiquidationText | Loss | FundingText
+)
 Callback: TypeAlias = Callable[[Any, float], Awaitable[None]]
 
 
@@ -102,7 +103,7 @@ class Normaliser:
         """A message came: what is called back from now on is of it."""
         self._ts_receive_ns = ts_receive_ns
         self._message_number += 1
-        head = message[:_HEAD_CHARACTERS]
+        head = message[:_HEAD_CHARACTERS].replace(" ", "")
         self._is_history = any(all(word in head for word in words) for words in self._venue.history_words)
 
     def arrive(self, ts_receive_ns: int) -> None:

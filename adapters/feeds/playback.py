@@ -10,7 +10,7 @@ import ast
 import logging
 import re
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from adapters.captures.report import ImportReport, Reason
@@ -38,10 +38,18 @@ def complete(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
     raise AssertionError("a recording has nothing to wait for")
 
 
+def queues_of(answers: Mapping[str, Sequence[Answer]]) -> dict[str, deque[Answer]]:
+    """Recorded answers in their order by address, whatever depth of the book was asked for."""
+    queues: dict[str, deque[Answer]] = {}
+    for url, found in answers.items():
+        queues.setdefault(_LIMIT.sub("", url), deque()).extend(found)
+    return queues
+
+
 class RecordedAnswers:
     """Stands where an exchange object has its HTTP connection, and gives the recorded answers in their order.
 
-    `arrive` is told when an answer had come. The queues may be shared by several connections.
+    `queues` as `queues_of` gives them, perhaps shared by several connections; `arrive` is told when an answer came.
     """
 
     def __init__(self, queues: dict[str, deque[Answer]], arrive: Callable[[int], None]) -> None:
@@ -91,9 +99,7 @@ class Playback:
         }
         self.exchanges = [Exchange(recording.venue, listing, wanted, report) for _ in recording.connections]
         self._connections: dict[int, RecordedConnection] = {}
-        queues: dict[str, deque[Answer]] = {}
-        for url, answers in recording.answers.items():
-            queues.setdefault(_LIMIT.sub("", url), deque()).extend(answers)
+        queues = queues_of(recording.answers)
         self._answers = [RecordedAnswers(queues, exchange.normaliser.arrive) for exchange in self.exchanges]
         for exchange, answers_of in zip(self.exchanges, self._answers, strict=True):
             exchange.feed.http_conn = answers_of

@@ -15,7 +15,7 @@ from adapters.captures.book_sync import BookGap
 from adapters.captures.decimals import rate_e12
 from adapters.captures.messages import MarkText
 from adapters.captures.report import ImportReport, ImportSummary, Reason, RejectedError
-from adapters.captures.transcriber import InstrumentState, Transcriber
+from adapters.captures.transcriber import InstrumentState, SourceView, Transcriber
 from adapters.feeds.normaliser import FeedMessage, FundingText, Loss
 from engine.kernels import layout
 
@@ -33,12 +33,6 @@ class FeedReport(ImportReport):
         return msgspec.structs.replace(summary, rejects={**summary.rejects, **dict(self.ignored.most_common())})
 
 
-class FeedView(msgspec.Struct, frozen=True):
-    """A source as the transcriber sees it: the instruments of a connection by symbol."""
-
-    states: dict[str, InstrumentState]
-
-
 class FeedTranscriber(Transcriber):
     """Takes the messages of feeds in the order of the tape. A source is a file of a recording, or a connection.
 
@@ -46,9 +40,9 @@ class FeedTranscriber(Transcriber):
     """
 
     def __init__(
-        self, views: Sequence[FeedView], without: frozenset[str], report: ImportReport, place: Callable[[], str]
+        self, views: Sequence[SourceView], without: frozenset[str], report: ImportReport, place: Callable[[], str]
     ) -> None:
-        super().__init__((), without, report)
+        super().__init__(views, without, report)
         self._views = tuple(views)
         self._place = place
         self._settled_ns: dict[int, int] = {}
@@ -67,12 +61,6 @@ class FeedTranscriber(Transcriber):
             self._write_feed(message, states[message.symbol], source)
         except RejectedError as error:
             self._report.reject(error.reason, self._place, detail=error.detail)
-
-    def close(self) -> None:
-        """The end of all sources."""
-        for state in {state.index: state for view in self._views for state in view.states.values()}.values():
-            if state.trade_ids.skipped > 0:
-                self._report.trade_ids_skipped[state.instrument.symbol] += state.trade_ids.skipped
 
     def _write_feed(self, message: FeedMessage, state: InstrumentState, source: int) -> None:
         match message:

@@ -17,12 +17,12 @@ from adapters.captures.capture_file import checksum
 from adapters.captures.clock_offset import ClockSamples
 from adapters.captures.importing import ImportOptions, TapeImport, session_name, software
 from adapters.captures.messages import BookText, TradeText
-from adapters.captures.transcriber import InstrumentState
+from adapters.captures.transcriber import InstrumentState, SourceView
 from adapters.feeds.capture import Recording, open_recording
 from adapters.feeds.exchange import Listing, read_listing
 from adapters.feeds.instruments import InstrumentSeen, plan_instrument
 from adapters.feeds.playback import Playback
-from adapters.feeds.records import FeedReport, FeedTranscriber, FeedView
+from adapters.feeds.records import FeedReport, FeedTranscriber
 from adapters.tape.documents import Session, TapeInstrument, TapeSource
 from engine.errors import DataError, UsageError
 
@@ -76,7 +76,9 @@ def open_ws_capture(files: Sequence[Path], options: ImportOptions | None = None)
     )
     report = FeedReport()
     playback = Playback(recording, listing, report)
-    transcriber = FeedTranscriber(_views(recording, survey, instruments), options.without, report, playback.place)
+    transcriber = FeedTranscriber(
+        _views(recording, survey, instruments, playback), options.without, report, playback.place
+    )
     return TapeImport(session, _batches(playback, transcriber, report, options.symbol.upper()), report)
 
 
@@ -120,17 +122,20 @@ def _notes(survey: _Survey, instruments: Mapping[str, TapeInstrument]) -> tuple[
     return tuple(notes)
 
 
-def _views(recording: Recording, survey: _Survey, instruments: Mapping[str, TapeInstrument]) -> list[FeedView]:
+def _views(
+    recording: Recording, survey: _Survey, instruments: Mapping[str, TapeInstrument], playback: Any
+) -> list[SourceView]:
+    """The instruments of each file's connection. The playback stands for a reader: it knows where it is."""
     states = {
         symbol: InstrumentState(index, instrument, is_snapshot_in_stream=True, has_single_trades=False)
         for index, (symbol, instrument) in enumerate(instruments.items())
     }
     views = {
-        file: FeedView({symbol: states[symbol] for symbol in survey.symbols[number]})
+        file: SourceView(playback, {symbol: states[symbol] for symbol in survey.symbols[number]}, "")
         for number, files in enumerate(recording.connections)
         for file in files
     }
-    return [views.get(file) or FeedView({}) for file in range(len(recording.files))]
+    return [views.get(file) or SourceView(playback, {}, "") for file in range(len(recording.files))]
 
 
 def _source(recording: Recording, file: int, survey: _Survey, options: ImportOptions) -> TapeSource:

@@ -187,7 +187,7 @@ class _Run:
 
     def _dropped(self, header: Header, records: Records) -> int:
         """How many of a frame's first records are not given: not asked for, or the rest of what began in lost ones."""
-        rest = _rest_of_message(records) if self._lost_from and header.marks & CONTINUES else 0
+        rest = rest_of_message(records) if self._lost_from and header.marks & CONTINUES else 0
         early = max(0, self._start_seq - header.first_seq)
         if self._from_ns is not None:
             early = max(early, int(np.searchsorted(records["ts_receive_ns"], self._from_ns)))
@@ -230,10 +230,12 @@ def _frames_with_documents(file: SegmentFile, segment: Segment, thread: Thread) 
     thread.next_seq = max(thread.next_seq, segment.footer.last_seq + 1)
 
 
-def _rest_of_message(records: Records) -> int:
+def rest_of_message(records: Records) -> int:
     """Count the records up to the end of the message or document that the first of them belongs to."""
-    is_end = (records["flags"] & LAST).astype(bool) | ~np.isin(records["kind"], (LEVEL, DOCUMENT))
-    return int(np.argmax(is_end)) + 1 if is_end.any() else len(records)
+    is_piece = np.isin(records["kind"], (LEVEL, DOCUMENT))
+    is_end = is_piece & ((records["flags"] & LAST) != 0)
+    first_end = int(np.argmax(is_end)) + 1 if is_end.any() else len(records)
+    return first_end if is_piece.all() else min(first_end, int(np.argmin(is_piece)))
 
 
 def _gap(first_seq: int, stop_seq: int, from_ns: int, ts_receive_ns: int) -> TapeBatch:

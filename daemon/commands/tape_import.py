@@ -123,10 +123,10 @@ def _lines(out: Path, session: Session, summary: ImportSummary) -> list[str]:
     lines = [f"Wrote {summary.records_count:,} records: {out} (session {session.session})"]
     lines.append("  " + ", ".join(f"{count:,} {kind}" for kind, count in summary.counts.items()))
     for instrument in session.instruments:
-        known = instrument.metadata
+        tick_is, lot_is = (instrument.metadata.get(f"{name}_size_is", "") for name in ("tick", "lot"))
         lines.append(
-            f"  {instrument.symbol} of {instrument.venue or 'no venue'}, {instrument.kind}: tick {instrument.tick_size}"
-            f" ({known.get('tick_size_is')}), lot {instrument.lot_size} ({known.get('lot_size_is')});"
+            f"  {instrument.symbol} of {instrument.venue or 'no venue'}, {instrument.kind}:"
+            f" tick {instrument.tick_size:f} ({tick_is}), lot {instrument.lot_size:f} ({lot_is});"
             f" {', '.join(instrument.channels)}"
         )
     for source in session.sources:

@@ -75,7 +75,7 @@ TO_NOBODY, TO_HOST = 0, 1
 HOUR_NS = 3_600 * 10**9
 
 # What stops the core for good: an order's change of state that the table refuses; a trade's turnover past 2^62
-REFUSED_TRANSITION, OVERFLOWN = 1, 2
+REFUSED_TRANSITION, OVERFLOWN, TOO_MANY_ASKED = 1, 2, 3
 
 # Heaps an order may be linked into
 BY_PRICE, BY_TIME, BY_CANCEL = 0, 1, 2
@@ -135,7 +135,8 @@ FIGURES = (
     "live_orders", "free_slot", "slots_used", "output_count", "sample_count", "room_needed",
     # of a tape
     "record_ns", "next_due_ns", "next_sample_ns", "send_count", "last_arrival_ns", "last_report_ns",
-    "report_head", "report_count", "bar_row_count", "output_base", "open_message", "message_mode", "message_id", "is_message_snapshot",
+    "report_head", "report_count", "bar_row_count", "output_base", "open_message",
+    "message_mode", "message_id", "is_message_snapshot",
     "event", "event_instrument", "event_strategy", "event_next", "event_word", "event_state", "event_row",
     "asked_count", "asked_next", "is_record_open", "level_total",
 )  # fmt: skip
@@ -161,7 +162,8 @@ INSTRUMENT = np.dtype(
             "bars", "is_open_done", "volume_left", "mark", "close", "most_ticks", "safe_ticks",
             "net_lots", "net_cost", "isolated_margin", "open_ledgers",
             "floating", "notional", "margin", "funding_ts_ns", "atr_bars",
-            "has_book", "offset_ns", "venue_due_ns", "next_hour_ns", "boundary_ns", "last", "has_mark",
+            "has_book", "offset_ns", "venue_due_ns", "next_hour_ns", "boundary_ns", "last",
+            "last_lots", "last_flags", "has_mark",
             "quote_bid", "quote_bid_lots", "quote_ask", "quote_ask_lots", "first_builder", "builder_count",
         )
     ]
@@ -172,7 +174,7 @@ STRATEGY = np.dtype(
     [
         (name, "<i8")
         for name in (
-            "is_halted", "equity_peak", "timeframe_ns", "state",
+            "is_halted", "equity_peak", "timeframe_ns", "state", "state_bytes",
             "on_book", "on_print", "on_bar", "on_timer", "on_order", "on_funding", "on_gap",
         )
     ]
@@ -206,7 +208,7 @@ BOOK = np.dtype(
         )
     ]
 )  # fmt: skip
-# The size standing at a price inside the window; beside it, in a table of its own, the first of our orders resting there.
+# The size standing at a price inside the window; a table beside it holds the first of our orders resting there.
 CELL = np.dtype([("lots", "<i8")])
 # A price outside the window: key = 2·price + side (0: empty), size, and the first of our orders there (slot + 1).
 FAR = np.dtype([("key", "<i8"), ("lots", "<i8"), ("first", "<i8")])
@@ -214,7 +216,8 @@ BUILDER = np.dtype(
     [
         (name, "<i8")
         for name in (
-            "instrument", "timeframe_ns", "start_ns", "open", "high", "low", "close", "volume", "prints", "closed_count",
+            "instrument", "timeframe_ns", "start_ns", "open", "high", "low", "close", "volume", "prints",
+            "closed_count",
         )
     ]
 )  # fmt: skip

@@ -236,7 +236,8 @@ def change_order(core: Any, slot: int, after: int, reason: int) -> None:
          order.type, order.tif, order.flags, order.expire_ns, order.tag, 0, 0, 0)  # fmt: skip
     if core.is_book == 1:
         if after != NEW:
-            push_report(core, slot, 0, 0)  # a finished order keeps its slot until this has been delivered
+            # A finished order keeps its slot until this has been delivered.
+            push_report(core, slot, 0, 0, core.output_base + core.output_count - 1)
     elif after >= FILLED:
         retire(core, slot)
 

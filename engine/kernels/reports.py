@@ -14,10 +14,10 @@ from engine.kernels.tables import order_at, report_at
 
 
 @inner
-def push_report(core: Any, slot: int, lots_change: int, cost_change: int) -> None:
+def push_report(core: Any, slot: int, lots_change: int, cost_change: int, row: int) -> None:
     """Queue what has just happened to an order, with the change that a fill made to its ledger.
 
-    The output that says it is the last one written. An order that is refused while it is sent is known at once.
+    `row`: the number of the output that says it. An order that is refused while it is sent is known at once.
     """
     order = order_at(core, slot)
     due_ns = core.ts_ns
@@ -32,5 +32,5 @@ def push_report(core: Any, slot: int, lots_change: int, cost_change: int) -> Non
     report = report_at(core, place)
     report.due_ns, report.slot, report.state, report.filled_lots = due_ns, slot, order.state, order.filled_lots
     report.lots_change, report.cost_change = lots_change, cost_change
-    report.row = core.output_base + core.output_count - 1
+    report.row = row
     core.next_due_ns = min(core.next_due_ns, due_ns)

@@ -71,6 +71,15 @@ def _is_well_formed(core: Any, slot: int) -> bool:
 
 
 @inner
+def _is_blind(core: Any, slot: int) -> bool:
+    """Whether an order would decide something new on a book that is not valid."""
+    order = order_at(core, slot)
+    if order.flags & SYSTEM != 0 or book_at(core, order.instrument).state != BOOK_INVALID_STATE:
+        return False
+    return not only_reduces(core, order.strategy, order.instrument, order.lots)
+
+
+@inner
 def _refusal(core: Any, slot: int) -> int:
     order = order_at(core, slot)
     index = order.instrument
@@ -81,9 +90,8 @@ def _refusal(core: Any, slot: int) -> int:
         return NO_PRICE
     if is_halted(core, order.strategy, index, order.lots, order.flags):
         return BY_HALT
-    if core.is_book == 1 and book_at(core, index).state == BOOK_INVALID_STATE:
-        if order.flags & SYSTEM == 0 and not only_reduces(core, order.strategy, index, order.lots):
-            return BOOK_INVALID
+    if core.is_book == 1 and _is_blind(core, slot):
+        return BOOK_INVALID
     reference = instrument.mark
     if order.limit_ticks > 0:
         reference = order.limit_ticks

@@ -20,7 +20,7 @@ from engine.kernels import layout
 from engine.kernels.compile import CHECK_BOUNDS, inner
 
 
-def _row_at(dtype: np.dtype[Any]) -> Callable[[int, int], Any]:
+def row_at(dtype: np.dtype[Any]) -> Callable[[int, int], Any]:
     """An intrinsic that turns an address and an index into a record of `dtype`."""
     record = numpy_support.from_dtype(dtype)
     size = dtype.itemsize
@@ -37,24 +37,24 @@ def _row_at(dtype: np.dtype[Any]) -> Callable[[int, int], Any]:
     return cast("Callable[[int, int], Any]", row_at)
 
 
-_instrument = _row_at(layout.INSTRUMENT)
-_strategy = _row_at(layout.STRATEGY)
-_ledger = _row_at(layout.LEDGER)
-_tier = _row_at(layout.TIER)
-_order = _row_at(layout.ORDER)
-_node = _row_at(layout.NODE)
-_place = _row_at(layout.PLACE)
-_output = _row_at(layout.OUTPUT)
-_sample = _row_at(layout.SAMPLE)
-_book = _row_at(layout.BOOK)
-_cell = _row_at(layout.CELL)
-_far = _row_at(layout.FAR)
-_builder = _row_at(layout.BUILDER)
-_report = _row_at(layout.REPORT)
-_latency = _row_at(layout.LATENCY)
-_bar_row = _row_at(layout.BAR_ROW)
-_asked = _row_at(layout.REQUEST)
-_core = _row_at(layout.CORE)
+_instrument = row_at(layout.INSTRUMENT)
+_strategy = row_at(layout.STRATEGY)
+_ledger = row_at(layout.LEDGER)
+_tier = row_at(layout.TIER)
+_order = row_at(layout.ORDER)
+_node = row_at(layout.NODE)
+_place = row_at(layout.PLACE)
+_output = row_at(layout.OUTPUT)
+_sample = row_at(layout.SAMPLE)
+_book = row_at(layout.BOOK)
+_cell = row_at(layout.CELL)
+_far = row_at(layout.FAR)
+_builder = row_at(layout.BUILDER)
+_report = row_at(layout.REPORT)
+_latency = row_at(layout.LATENCY)
+_bar_row = row_at(layout.BAR_ROW)
+_asked = row_at(layout.REQUEST)
+_core = row_at(layout.CORE)
 
 
 @inner

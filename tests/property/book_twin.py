@@ -504,6 +504,25 @@ class BookTwin(Twin):
                 self._move(order, CANCELED, R_REQUESTED)
         self.ts = before_ns  # reading: what happened at the venue does not turn the account's clock back
 
+    def check_identity(self) -> None:
+        """Beside what holds on bars: what strategies know, and what they are still to learn, is all that there is."""
+        super().check_identity()
+        for index, ledger in enumerate(self.ledgers):
+            coming = [
+                report
+                for report in self.reports
+                if (report.order.strategy, report.order.instrument) == (ledger.strategy, ledger.instrument)
+            ]
+            lots, cost = self.known[index]
+            assert lots + sum(report.lots for report in coming) == ledger.lots
+            assert cost + sum(report.cost for report in coming) == ledger.cost
+        for order in self.orders:
+            way = self.ways[order.id - 1]
+            assert (order in self.resting) == way.rests
+            assert order.resting or not way.rests
+        for book in self.books:
+            assert all(size > 0 for size in (*book.bids.values(), *book.asks.values()))
+
     # ── Records of the book ─────────────────────────────────────────────────────────────────────────────────
 
     def _level(self, record: Record) -> int:
@@ -1077,7 +1096,7 @@ class BookTwin(Twin):
         return lots
 
     def _book(self, ledger: Ledger, signed: int, price: int, base: int, fee: int, **rest: Any) -> None:
-        """Show the book as it is before the fill, book the fill, and send word of it; forced fills are known at once."""
+        """Show the book before the fill, book the fill, and send word of it; forced fills are known at once."""
         cost = ledger.cost
         if rest["order_id"] != 0:
             self._show_book(ledger, rest["order_id"], rest["model"])

@@ -1,5 +1,6 @@
 """Raw captures of Binance: what each stream becomes, on each of its markets."""
 
+# ruff: noqa: E501 - a capture is written as a recorder writes it: a message a line
 from __future__ import annotations
 
 from decimal import Decimal

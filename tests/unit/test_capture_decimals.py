@@ -75,7 +75,7 @@ def test_decimals_that_a_text_needs() -> None:
     seen = DecimalsSeen()
     texts = ("61800.20", "5", "1.000", "0.00010", "1e-7", "NaN", "", "-1")
     assert [seen[text] for text in texts] == [1, 0, 0, 4, 7, -1, -1, -1]
-    assert str(unit_of(8)) == "0.00000001"
+    assert unit_of(8) == Decimal("0.00000001")
 
 
 def test_marks_rates_and_interest_round_and_refuse() -> None:

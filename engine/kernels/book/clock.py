@@ -29,7 +29,7 @@ _VENUE, _REPORT, _BAR, _SAMPLE, _TIMER = 0, 1, 2, 3, 4
 
 @inner
 def deliver_report(core: Any) -> tuple[int, int]:
-    """Let the first report arrive; returns (strategy, instrument) of its order. The order's slot goes back with the last."""
+    """Let the first report arrive; returns (strategy, instrument) of its order, whose slot goes back with its last."""
     report = report_at(core, core.report_head)
     core.report_head += 1
     if core.report_head == core.report_capacity:

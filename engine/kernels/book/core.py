@@ -112,7 +112,7 @@ def _print_ns(core: Any, record: Any, index: int) -> int:
 @inner
 def _apply_print(core: Any, record: Any, index: int) -> None:
     instrument, book = instrument_at(core, index), book_at(core, index)
-    instrument.last = record.a
+    instrument.last, instrument.last_lots, instrument.last_flags = record.a, record.b, as_int64(record.flags)
     add_print(core, index, _print_ns(core, record, index), record.a, record.b)
     if instrument.has_mark != MARKED_BY_VENUE:
         instrument.has_mark = MARKED_BY_PRINT
@@ -301,7 +301,7 @@ def _after(core: Any) -> int:
 
 @kernel
 def advance_book(state: Any, events: Any, start: int, stop: int) -> int:
-    """Consume records [start, stop) of a tape; returns the index of the next one, and says in `core.wake` why it stopped.
+    """Consume records [start, stop) of a tape; returns the next one's index, and says in `core.wake` why it stopped.
 
     With WAKE_EVENT a strategy is to be told of `core.event` by the caller, who then calls again. Cutting the same
     records into other batches changes nothing: everything that lasts is in `state`.
@@ -347,8 +347,8 @@ def advance_book(state: Any, events: Any, start: int, stop: int) -> int:
             break
         core.is_record_open = 1
         core.wake = _after(core)
-        if core.wake != WAKE_DONE:
-            return position
+        if core.wake != WAKE_DONE or core.defect != 0:
+            break
     if core.defect != 0:
         core.wake = WAKE_DEFECT
     return position

@@ -141,5 +141,6 @@ def dispatch(core: Any) -> int:
         core.event_strategy = strategy
         if target == TO_HOST:
             return WAKE_EVENT
-        _call(target, core.address, strategy, core.event_instrument, strategy_at(core, strategy).state)
+        row, index = strategy_at(core, strategy), core.event_instrument
+        _call(target, core.address, strategy, index, row.state + index * row.state_bytes)
     return WAKE_DONE

@@ -109,9 +109,10 @@ def fill_at(core: Any, slot: int, most: int, price: int, base: int, liquidity: i
     why = BY_HALT if order.flags & SYSTEM != 0 else NONE
     cost_before = ledger.cost
     emit_book(core, order.strategy, index, order.id, model, confidence, ahead)
+    row = core.output_base + core.output_count
     book_fill(core, order.strategy, index, order.id, order.state, remaining, order.tag, side * size, price, base, fee,
               liquidity, model, why)  # fmt: skip
-    push_report(core, slot, side * size, ledger.cost - cost_before)
+    push_report(core, slot, side * size, ledger.cost - cost_before, row)
     if remaining > 0 and order.flags & REDUCE_ONLY != 0 and ledger.lots == 0:
         change_order(core, slot, CANCELED, BY_REDUCE_ONLY)
     return size

@@ -165,6 +165,20 @@ def level_behind(core: Any, index: int, side: int, price: int) -> int:
     return max(far, found) if side == BID else min(far, found)
 
 
+@kernel
+def write_depth(state: Any, index: int, side: int, rows: Any) -> int:
+    """Write a side's best levels, best first, into (n, 2) rows of price and size; returns how many there were."""
+    core = state[0]
+    book = book_at(core, index)
+    price = book.best_bid if side == BID else book.best_ask
+    count = 0
+    while price > 0 and count < rows.shape[0]:
+        rows[count, 0], rows[count, 1] = price, lots_at(core, index, side, price)
+        count += 1
+        price = level_behind(core, index, side, price)
+    return count
+
+
 @inner
 def set_level(core: Any, index: int, side: int, price: int, lots: int) -> int:
     """Let a size stand at a price; returns what stood there. Keeps the best prices."""

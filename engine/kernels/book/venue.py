@@ -109,7 +109,7 @@ def _arrive(core: Any, slot: int) -> None:
 
 @inner
 def _next_thing(core: Any, index: int) -> tuple[int, int, int]:
-    """(venue time, rank, slot) of what acts next at the venue: rank 0 an expiry, 1 an arrival, 2 a cancel; -1 nothing."""
+    """(venue time, rank, slot) of what acts next: rank 0 an expiry, 1 an arrival, 2 a cancel; -1 nothing."""
     offset = instrument_at(core, index).offset_ns
     arrival, cancel, expiry = _first_arrival(core, index), _first_cancel(core, index), _first_expiry(core, index)
     time_ns, rank, found = NEVER, -1, -1
