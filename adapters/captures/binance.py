@@ -11,20 +11,16 @@ price and size are the order's own; its average fill may lie between ticks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, field
 
 from adapters.captures.messages import BookText, LiquidationText, MarkText, Message, QuoteText, TradeText
+from adapters.captures.raw_lines import Id, Milliseconds, receive_time
 from adapters.captures.report import Reason, RejectedError
 from engine.bars import NS_PER_MS
 from engine.kernels.layout import SELL
-
-Id: TypeAlias = Annotated[int, Meta(ge=0, le=2**62)]
-Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=2**62 // NS_PER_MS)]
-_EARLIEST_NS = 10**18  # 2001; a receive time below is in another unit
-_LATEST_NS = 2**62
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -112,30 +108,14 @@ _FORCED = msgspec.json.Decoder(_Forced)
 
 
 def read_message(content: bytes) -> Sequence[Message]:
-    """The messages of one line; raises RejectedError with the reason where there are none to use."""
+    """The messages of one line; raises RejectedError, and what msgspec raises (see `raw_lines.read_line`)."""
     receive_ns, body = receive_time(content)
-    try:
-        envelope = ENVELOPE.decode(body)
-    except msgspec.ValidationError as error:
-        raise RejectedError(Reason.bad_message, str(error)) from None
-    except msgspec.DecodeError as error:
-        raise RejectedError(Reason.bad_json, str(error)) from None
+    envelope = ENVELOPE.decode(body)
     channel = _channel(envelope)
     reader = _READERS.get(channel)
     if reader is None:
         raise RejectedError(Reason.unknown_stream, channel)
-    try:
-        return reader(envelope.data if envelope.stream else body, receive_ns)
-    except msgspec.DecodeError as error:
-        raise RejectedError(Reason.bad_message, str(error)) from None
-
-
-def receive_time(content: bytes) -> tuple[int, bytes]:
-    """A line's receive time (ns) and what stands after it; raises RejectedError where it begins otherwise."""
-    digits, _, body = content.partition(b" ")
-    if not (digits.isdigit() and len(digits) <= 19 and _EARLIEST_NS <= (receive_ns := int(digits)) < _LATEST_NS):
-        raise RejectedError(Reason.no_receive_time, content[:40].decode(errors="replace"))
-    return receive_ns, body
+    return reader(envelope.data if envelope.stream else body, receive_ns)
 
 
 def _channel(envelope: Envelope) -> str:

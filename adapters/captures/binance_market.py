@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import field
 
-from adapters.captures.binance import ENVELOPE, receive_time
+from adapters.captures.binance import ENVELOPE
+from adapters.captures.raw_lines import UNDECODABLE, receive_time
 from adapters.captures.report import RejectedError
 
 BinanceMarket: TypeAlias = Literal["binance_spot", "binance_usdm", "binance_coinm"]
@@ -36,7 +37,7 @@ def market_of(content: bytes) -> BinanceMarket | None:
         body = receive_time(content)[1]
         envelope = ENVELOPE.decode(body)
         probe = _PROBE.decode(envelope.data if envelope.stream else body)
-    except (RejectedError, msgspec.DecodeError):
+    except (RejectedError, *UNDECODABLE):
         return None
     is_book = probe.event == "depthUpdate"
     if probe.event in ("trade", "aggTrade"):

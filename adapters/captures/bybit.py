@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, TypeAlias
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import field
 
-from adapters.captures.binance import receive_time
 from adapters.captures.messages import BookText, Message, TradeText
+from adapters.captures.raw_lines import Id, Milliseconds, receive_time
 from adapters.captures.report import Reason, RejectedError
 from engine.bars import NS_PER_MS
 from engine.kernels.layout import SELL
 from engine.settings import InstrumentKind
 
-_Id: TypeAlias = Annotated[int, Meta(ge=0, le=2**62)]
-_Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=2**62 // NS_PER_MS)]
 _INVERSE_SYMBOL = re.compile(r"[A-Z0-9]+USD([HMUZ]\d{2})?")
 
 
@@ -30,12 +27,12 @@ class _Book(msgspec.Struct, frozen=True):
     symbol: str = field(name="s")
     bids: list[tuple[str, str]] = field(name="b")
     asks: list[tuple[str, str]] = field(name="a")
-    update_id: _Id = field(name="u")
+    update_id: Id = field(name="u")
 
 
 class _Trade(msgspec.Struct, frozen=True):
     symbol: str = field(name="s")
-    trade_ms: _Milliseconds = field(name="T")
+    trade_ms: Milliseconds = field(name="T")
     side: str = field(name="S")
     price: str = field(name="p")
     size: str = field(name="v")
@@ -44,8 +41,8 @@ class _Trade(msgspec.Struct, frozen=True):
 class _Envelope(msgspec.Struct, frozen=True):
     topic: str = ""
     type: str = ""
-    sent_ms: _Milliseconds = field(name="ts", default=0)
-    made_ms: _Milliseconds = field(name="cts", default=0)
+    sent_ms: Milliseconds = field(name="ts", default=0)
+    made_ms: Milliseconds = field(name="cts", default=0)
     data: msgspec.Raw = msgspec.Raw()
 
 
@@ -55,20 +52,15 @@ _TRADES = msgspec.json.Decoder(list[_Trade])
 
 
 def read_message(content: bytes) -> Sequence[Message]:
-    """The messages of one line; raises RejectedError with the reason where there are none to use."""
+    """The messages of one line; raises RejectedError, and what msgspec raises (see `raw_lines.read_line`)."""
     receive_ns, body = (0, content) if content.startswith(b"{") else receive_time(content)
-    try:
-        envelope = _ENVELOPE.decode(body)
-        receive_ns = receive_ns or envelope.sent_ms * NS_PER_MS
-        channel = envelope.topic.partition(".")[0]
-        if channel == "orderbook":
-            return (_book(envelope, receive_ns),)
-        if channel == "publicTrade":
-            return tuple(_trade(trade, receive_ns) for trade in _TRADES.decode(envelope.data))
-    except msgspec.ValidationError as error:
-        raise RejectedError(Reason.bad_message, str(error)) from None
-    except msgspec.DecodeError as error:
-        raise RejectedError(Reason.bad_json, str(error)) from None
+    envelope = _ENVELOPE.decode(body)
+    receive_ns = receive_ns or envelope.sent_ms * NS_PER_MS
+    channel = envelope.topic.partition(".")[0]
+    if channel == "orderbook":
+        return (_book(envelope, receive_ns),)
+    if channel == "publicTrade":
+        return tuple(_trade(trade, receive_ns) for trade in _TRADES.decode(envelope.data))
     raise RejectedError(Reason.unknown_stream, channel or "no topic")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import msgspec
 from adapters.captures import binance, binance_market, bybit, hyperliquid, tardis
 from adapters.captures.lines import Line, read_lines
 from adapters.captures.messages import Message
+from adapters.captures.raw_lines import ReadMessage, read_line
 from adapters.captures.report import SHARE_MOST, UNREADABLE, FileCount, ImportReport, Reason, RejectedError
 from engine.errors import DataError
 from engine.settings import InstrumentKind
@@ -46,7 +47,7 @@ _REMEDY = (
     "Known are raw captures `<receive ns> <JSON>` of Binance, Bybit and Hyperliquid, Bybit's .data.zip, Tardis' CSV"
     " (incremental_book_L2, trades, derivative_ticker) and stored bars. Give --kind where a file is one of them."
 )
-_READERS: dict[CaptureKind, Callable[[bytes], Sequence[Message]]] = {
+_READERS: dict[CaptureKind, ReadMessage] = {
     CaptureKind.binance_spot: binance.read_message,
     CaptureKind.binance_usdm: binance.read_message,
     CaptureKind.binance_coinm: binance.read_message,
@@ -143,7 +144,7 @@ class CaptureReader:
             read = _READERS[self.file.kind]
             for line in lines:
                 try:
-                    messages = read(line.content)
+                    messages = read_line(read, line.content)
                 except RejectedError as error:
                     self._reject(error)
                 else:
@@ -196,7 +197,7 @@ def _kind_of(lines: Sequence[Line]) -> CaptureKind | None:
             (CaptureKind.hyperliquid, hyperliquid.read_message),
         ):
             try:
-                read(line.content)
+                read_line(read, line.content)
             except RejectedError:
                 continue
             return kind

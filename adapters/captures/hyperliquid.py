@@ -7,18 +7,15 @@ are trades of the tape as well, once each by their `tid`, which is no running nu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, TypeAlias
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import field
 
-from adapters.captures.binance import receive_time
 from adapters.captures.messages import BookText, Message, QuoteText, TradeText
+from adapters.captures.raw_lines import Id, Milliseconds, receive_time
 from adapters.captures.report import Reason, RejectedError
 from engine.bars import NS_PER_MS
 from engine.kernels.layout import SELL
-
-_Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=2**62 // NS_PER_MS)]
 
 
 class _Level(msgspec.Struct, frozen=True):
@@ -28,13 +25,13 @@ class _Level(msgspec.Struct, frozen=True):
 
 class _Book(msgspec.Struct, frozen=True):
     coin: str
-    time: _Milliseconds
+    time: Milliseconds
     levels: tuple[list[_Level], list[_Level]]
 
 
 class _Quote(msgspec.Struct, frozen=True):
     coin: str
-    time: _Milliseconds
+    time: Milliseconds
     bbo: tuple[_Level | None, _Level | None]
 
 
@@ -43,8 +40,8 @@ class _Trade(msgspec.Struct, frozen=True):
     side: str
     price: str = field(name="px")
     size: str = field(name="sz")
-    time: _Milliseconds = 0
-    trade_id: Annotated[int, Meta(ge=0, le=2**62)] = field(name="tid", default=0)
+    time: Milliseconds = 0
+    trade_id: Id = field(name="tid", default=0)
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -59,21 +56,16 @@ _TRADES = msgspec.json.Decoder(list[_Trade])
 
 
 def read_message(content: bytes) -> Sequence[Message]:
-    """The messages of one line; raises RejectedError with the reason where there are none to use."""
+    """The messages of one line; raises RejectedError, and what msgspec raises (see `raw_lines.read_line`)."""
     receive_ns, body = receive_time(content)
-    try:
-        envelope = _ENVELOPE.decode(body)
-        match envelope.channel:
-            case "l2Book":
-                return (_book(_BOOK.decode(envelope.data), receive_ns),)
-            case "trades":
-                return tuple(_trade(trade, receive_ns) for trade in _TRADES.decode(envelope.data))
-            case "bbo":
-                return (_quote(_QUOTE.decode(envelope.data), receive_ns),)
-    except msgspec.ValidationError as error:
-        raise RejectedError(Reason.bad_message, str(error)) from None
-    except msgspec.DecodeError as error:
-        raise RejectedError(Reason.bad_json, str(error)) from None
+    envelope = _ENVELOPE.decode(body)
+    match envelope.channel:
+        case "l2Book":
+            return (_book(_BOOK.decode(envelope.data), receive_ns),)
+        case "trades":
+            return tuple(_trade(trade, receive_ns) for trade in _TRADES.decode(envelope.data))
+        case "bbo":
+            return (_quote(_QUOTE.decode(envelope.data), receive_ns),)
     raise RejectedError(Reason.unknown_stream, envelope.channel or "no channel")
 
 

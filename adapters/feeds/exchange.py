@@ -87,6 +87,7 @@ class Exchange:
         self._report = report
         symbols = {name: listing.symbol(name) for names in channels.values() for name in names}
         self.normaliser = Normaliser(venue, symbols)
+        self._names = frozenset(symbols)
         self._quoted = {f'"{listing.names[name]}"': name for name in symbols}
         self.feed = _build(venue, listing, channels, self.normaliser, keys)
         _keep_losses_apart(self.feed, self.normaliser)
@@ -116,6 +117,10 @@ class Exchange:
 
     def _refuse(self, message: str, error: Exception, place: Callable[[], str]) -> None:
         """Count a message that the class cannot read; what it was about is lost, unless it was a keep-alive word."""
+        if isinstance(error, KeyError) and error.args[0] in self._names:
+            # The class looked for a book that it does not have yet.
+            self._report.reject(Reason.before_snapshot, place)
+            return
         is_json = not isinstance(error, cryptofeed_json.JsonError)
         reason = Reason.bad_message if is_json else Reason.bad_json
         self._report.reject(reason, place, detail=f"{type(error).__name__}: {error}")

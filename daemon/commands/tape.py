@@ -37,16 +37,8 @@ def info(tape: Tape, as_json: Json = False) -> None:
         census = take_census(reader, on_progress)
     if as_json:
         sessions = [{"seq": seq, "session": session} for seq, session in reader.sessions()]
-        bytes_per_record = facts.bytes_count / facts.records_count if facts.records_count else None
-        _print_json(
-            {
-                "tape": str(tape),
-                "facts": facts,
-                "bytes_per_record": bytes_per_record,
-                "census": census,
-                "sessions": sessions,
-            }  # fmt: skip
-        )
+        content = {"tape": str(tape), "facts": facts, "census": census, "sessions": sessions}
+        _print_json(content | {"bytes_per_record": facts.bytes_count / max(1, facts.records_count)})
         return
     _print_lines(_info_lines(tape, reader, facts, census))
 

@@ -217,6 +217,8 @@ TABLES = {
         | book 99:5 / 101:4 ; buy 3 limit 99 ; gap ; print 98 9 sold | - | nobody knows what that print met
         | book 99:5 / 101:4 ; buy 3 limit 99 ; gap ; book 99:5 / 101:4 ; print 98 9 sold | a 3@99 through | it still rests when the book is back
         | book 99:5 / 101:4 ; buy 3 limit 99 ; gap ; book 97:5 / 98:4 | a 3@99 through | the new book has moved onto it
+        left | book 99:5 / 101:4 ; gap all | left invalid | all books, this one too
+        times entry=15 | book 99:5 / 101:4 ; buy 4 ; +100 ; gap downtime ; book 99:5 / 103:4 | @15 a 4@103 depth | on its way when the recorder stopped: it met a book that nobody saw, the next must do
         left | book 99:5 / 101:4 id=5 ; set 99:1 / id=5 prev=4 | left 99:5 / 101:4 | stale: the snapshot has it already
         left watch=gap | book 99:5 / 101:4 id=5 ; set 99:1 / id=9 prev=7 first=8 | !gap, left invalid | 6 and 7 are missing
         left | book 99:5 / 101:4 id=10 ; set 99:1 / id=15 prev=8 first=9 | left 99:1 / 101:4 | right after a snapshot it may reach back

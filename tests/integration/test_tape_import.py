@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -61,6 +62,12 @@ def read_tape(folder: Path) -> tuple[NDArray[Any], dict[int, Any]]:
     documents = {document.type: document.value for document in reader.documents()}
     documents[SESSION] = msgspec.convert(documents[SESSION], Session)
     return records[records["kind"] != layout.DOCUMENT], documents
+
+
+@functools.cache
+def btc() -> tuple[TapeImport, NDArray[Any]]:
+    """The recording of BTCUSDT, read once."""
+    return opened(BTC)
 
 
 def opened(*paths: Path, **options: Any) -> tuple[TapeImport, NDArray[Any]]:
@@ -191,7 +198,7 @@ def test_bars_that_are_not_stored_ones(tmp_path: Path) -> None:
 
 @pytest.mark.real_data
 def test_the_book_s_best_prices_equal_the_venue_s_quotes_at_equal_update_ids() -> None:
-    tape, records = opened(BTC)
+    tape, records = btc()
     book, quotes, compared, crossed, messages = NaiveBook(), {}, 0, 0, 0
     is_quote = records["kind"] == layout.QUOTE
     for quote in records[is_quote][["e", "a", "b", "c", "d"]].tolist():
@@ -213,7 +220,7 @@ def test_the_book_s_best_prices_equal_the_venue_s_quotes_at_equal_update_ids() -
 
 @pytest.mark.real_data
 def test_the_clock_was_a_second_behind_and_latencies_come_out_above_zero() -> None:
-    tape, records = opened(BTC)
+    tape, records = btc()
     source = tape.session.sources[0]
     assert source.clock_offset_is == "estimated"
     assert 1_270_000_000 < source.clock_offset_ns < 1_273_000_000
@@ -261,7 +268,7 @@ def test_other_venues_books_are_never_crossed(path: Path, counts: tuple[int, int
 
 @pytest.mark.real_data
 def test_the_real_capture_comes_back_from_its_tape(tmp_path: Path) -> None:
-    _, records = opened(BTC)
+    _, records = btc()
     assert run(BTC, "--out", tmp_path / "tape").exit_code == 0
     read, documents = read_tape(tmp_path / "tape")
     assert (read == records).all()

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from engine.instruments import Instrument
 from engine.settings import RunSettings
 from tests.property.book_twin import (
-    NO_BOOK,
     VALID,
     BadRecordError,
     BookSettings,
@@ -59,6 +58,10 @@ class BookSaid:
 class BookMachine(Protocol):
     """What a test does with a machine."""
 
+    @property
+    def seq(self) -> int:
+        """Records consumed so far; asked for inside `on_event` too."""
+
     def advance(self, records: Sequence[Record], start: int, stop: int) -> None:
         """Consume records[start:stop]; once stopped by a bad record, nothing.
 
@@ -87,6 +90,10 @@ class TwinMachine:
         self.is_stopped = False
 
     # Methods do what the protocol says.
+    @property
+    def seq(self) -> int:  # noqa: D102
+        return self.twin.seq
+
     def advance(self, records: Sequence[Record], start: int, stop: int) -> None:  # noqa: D102
         if not self.is_stopped:
             try:
@@ -142,6 +149,3 @@ def difference(said: BookSaid, expected: BookSaid) -> str:
                     return f"{described.name} {index}\n  said     {words(one)}\n  expected {words(other)}"
         return f"{described.name}\n  said     {mine}\n  expected {theirs}"
     return ""
-
-
-__all__ = ["MACHINES", "NO_BOOK", "BookMachine", "BookSaid", "BookSetup", "MachineOf", "TwinMachine", "difference"]

@@ -8,6 +8,7 @@ failing run small enough to read.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
@@ -20,7 +21,7 @@ from hypothesis import strategies as some
 from tests.property import book_twin as on_tape
 from tests.property import runs as on_bars
 from tests.property import twin
-from tests.property.book_machines import BookSaid, BookSetup, MachineOf, TwinMachine
+from tests.property.book_machines import BookMachine, BookSaid, BookSetup, MachineOf, TwinMachine
 from tests.property.book_twin import BookSettings, Place, Watcher
 from tests.property.twin import Record, Request
 
@@ -30,11 +31,16 @@ SPREAD_OUT = 6  # the middle stays this near to the base
 FAR_TICKS = 1_000_000
 
 
+# An event as a plan names it: id of the last record consumed, kind, strategy, instrument, how many such came before.
+Moment = tuple[int, int, int, int, int]
+
+
 @dataclass(frozen=True)
 class BookRun:
     """One case: what a machine is built from, its tape, and what its strategies ask for.
 
-    `plan` has the requests of the n-th event (from 1); without one they are made from the seed, up to `wishes` of them.
+    `plan` has the requests made at each event; without one they are made from the seed, up to `wishes` of them. `ids`
+    are numbers of the records that stay theirs when others are dropped, so that a plan keeps its place.
     """
 
     setup: BookSetup
@@ -43,7 +49,8 @@ class BookRun:
     wishes: int = 0
     unit_ns: int = 1
     times: int = 1  # sizes are this much larger than usual
-    plan: Mapping[int, tuple[Request, ...]] | None = None
+    plan: Mapping[Moment, tuple[Request, ...]] | None = None
+    ids: tuple[int, ...] = ()
 
 
 def runs(size_max: int = 120, wishes_max: int = 60) -> some.SearchStrategy[BookRun]:
@@ -365,19 +372,27 @@ class Script:
         self.run = run
         self.count = 0
         self.wishes = 0
-        self.given: dict[int, tuple[Request, ...]] = {}
+        self.machine: BookMachine | None = None
+        self.seen: Counter[tuple[int, int, int, int]] = Counter()
+        self.given: dict[Moment, tuple[Request, ...]] = {}
 
     def __call__(self, kind: int, strategy: int, instrument: int) -> tuple[Request, ...]:
         """Give what the strategy asks for at this event, a function of the seed and of how many came before."""
+        assert self.machine is not None
         self.count += 1
+        seq = self.machine.seq
+        last_id = 0 if seq == 0 else self.run.ids[seq - 1] if self.run.ids else seq
+        event = (last_id, kind, strategy, instrument)
+        moment = (*event, self.seen[event])
+        self.seen[event] += 1
         if self.run.plan is not None:
-            return self.run.plan.get(self.count, ())
+            return self.run.plan.get(moment, ())
         random = Random(self.run.seed * 1_000_003 + self.count)
         if self.wishes >= self.run.wishes or random.random() > 0.4:
             return ()
         made = tuple(self._request(random, strategy, instrument) for _ in range(random.choice([1, 1, 1, 2, 3])))
         self.wishes += len(made)
-        self.given[self.count] = made
+        self.given[moment] = made
         return made
 
     def _request(self, random: Random, strategy: int, instrument: int) -> Request:
@@ -426,10 +441,15 @@ class Script:
 
 def played(run: BookRun, machine_of: MachineOf = TwinMachine, cuts: tuple[int, ...] = ()) -> BookSaid:
     """Feed a machine the whole run, in one batch or cut; give all that it said."""
-    machine = machine_of(run.setup, Script(run))
-    edges = sorted({0, len(run.records), *(cut for cut in cuts if 0 < cut < len(run.records))})
+    return _played(Script(run), machine_of, cuts)
+
+
+def _played(script: Script, machine_of: MachineOf, cuts: tuple[int, ...] = ()) -> BookSaid:
+    records = script.run.records
+    script.machine = machine = machine_of(script.run.setup, script)
+    edges = sorted({0, len(records), *(cut for cut in cuts if 0 < cut < len(records))})
     for start, stop in itertools.pairwise(edges):
-        machine.advance(run.records, start, stop)
+        machine.advance(records, start, stop)
     return machine.said()
 
 
@@ -441,9 +461,8 @@ def planned(run: BookRun) -> BookRun:
     if run.plan is not None:
         return run
     script = Script(run)
-    machine = TwinMachine(run.setup, script)
-    machine.advance(run.records, 0, len(run.records))
-    return replace(run, plan=script.given)
+    _played(script, TwinMachine)
+    return replace(run, plan=script.given, ids=tuple(range(1, len(run.records) + 1)))
 
 
 def reduced(run: BookRun, fails: Callable[[BookRun], bool], tries: int = 3_000) -> BookRun:
@@ -465,22 +484,27 @@ def in_words(run: BookRun) -> str:
     """A run as lines that can be pasted into a test."""
     setup = run.setup
     lines = [repr(setup.settings), repr(setup.book), *map(repr, setup.instruments), *map(repr, setup.places)]
-    lines += [*map(repr, setup.watchers), f"builders {setup.builders}", *map(repr, run.records)]
-    lines += [f"event {count}: {request!r}" for count, given in (run.plan or {}).items() for request in given]
+    lines += [
+        *map(repr, setup.watchers),
+        f"builders {setup.builders}",
+        *(f"{at}: {record!r}" for at, record in zip(run.ids, run.records, strict=False)),
+    ]
+    plan = run.plan or {}
+    lines += [f"at {moment}: {request!r}" for moment, given in sorted(plan.items()) for request in given]
     return "\n".join(lines)
 
 
 def _smaller(run: BookRun) -> Iterator[BookRun]:
     for start, stop in on_bars._pieces(len(run.records)):
-        yield replace(run, records=run.records[:start] + run.records[stop:])
+        yield replace(run, records=run.records[:start] + run.records[stop:], ids=run.ids[:start] + run.ids[stop:])
     plan = dict(run.plan or {})
-    counts = sorted(plan)
-    for start, stop in on_bars._pieces(len(counts)):
-        gone = set(counts[start:stop])
-        yield replace(run, plan={count: given for count, given in plan.items() if count not in gone})
-    for count, given in plan.items():
+    moments = sorted(plan)
+    for start, stop in on_bars._pieces(len(moments)):
+        gone = set(moments[start:stop])
+        yield replace(run, plan={moment: given for moment, given in plan.items() if moment not in gone})
+    for moment, given in plan.items():
         if len(given) > 1:
-            yield from (replace(run, plan=plan | {count: given[:at] + given[at + 1 :]}) for at in range(len(given)))
+            yield from (replace(run, plan=plan | {moment: given[:at] + given[at + 1 :]}) for at in range(len(given)))
     setup = run.setup
     yield from (replace(run, setup=replace(setup, settings=plain)) for plain in on_bars._plainer(setup.settings))
     yield from (replace(run, setup=replace(setup, book=plain)) for plain in _plainer(setup.book))

@@ -309,9 +309,7 @@ def test_any_splits_give_the_same_records(
 
 def _repair_and_compare(sound: Sound, out: Path) -> None:
     """A repaired tape reads as the damaged one does, and is sound but for what it cannot know."""
-    expected: list[bytes] = []
-    for batch in TapeReader(sound.folder).batches():
-        expected.append(batch.records.tobytes())
+    expected = [batch.records.tobytes() for batch in TapeReader(sound.folder).batches()]
     before = [path.read_bytes() for path in sound.paths]
     done = repair(sound.folder, out)
     assert [path.read_bytes() for path in sound.paths] == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -421,3 +423,22 @@ def test_an_exchange_leaves_nothing_global_behind() -> None:
         assert Symbols.get("BINANCE_FUTURES")[0] == {"OTHER": "OTHER"}
     finally:
         Symbols.data.pop("BINANCE_FUTURES")
+
+
+def test_nothing_is_written_and_no_log_of_cryptofeed_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    feed = _binance(btc=[_book(50)])
+    feed.say(_depth("BTCUSDT", 45, 55, 44, []))
+    feed.say(_depth("BTCUSDT", 70, 75, 69, []))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_else_imports_cryptofeed() -> None:
+    root = Path(__file__).parents[2]
+    found = [
+        path.relative_to(root).parts[:2]
+        for package in ("adapters", "config", "daemon", "engine", "strategies")
+        for path in (root / package).rglob("*.py")
+        if re.search(r"^\s*(import|from) cryptofeed", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert set(found) == {("adapters", "feeds")}

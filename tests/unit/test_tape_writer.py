@@ -28,6 +28,7 @@ class Clock:
         self.ns = 0
 
     def __call__(self) -> int:
+        """Return its time."""
         return self.ns
 
 

@@ -144,7 +144,9 @@ def _multiple_from(ts_ns: int, interval_ns: int) -> int:
 @inner
 def start_clock(core: Any, ts_ns: int) -> None:
     """Samples and timers begin with their first time at or after the first record's."""
-    core.next_sample_ns = _multiple_from(ts_ns, core.sample_ns)
+    core.is_clock_running = 1
+    if core.sample_ns > 0:
+        core.next_sample_ns = _multiple_from(ts_ns, core.sample_ns)
     for index in range(core.ledger_count):
         ledger = ledger_at(core, index)
         if ledger.timer_ns > 0:
@@ -155,7 +157,8 @@ def start_clock(core: Any, ts_ns: int) -> None:
 @inner
 def skip_clock(core: Any, ts_ns: int) -> None:
     """After a time in which nothing was recorded: no timer, sample or bar for it."""
-    core.next_sample_ns = max(core.next_sample_ns, _multiple_from(ts_ns + 1, core.sample_ns))
+    if core.sample_ns > 0:
+        core.next_sample_ns = max(core.next_sample_ns, _multiple_from(ts_ns + 1, core.sample_ns))
     for index in range(core.ledger_count):
         ledger = ledger_at(core, index)
         if ledger.timer_ns > 0:

@@ -228,7 +228,7 @@ def _apply(core: Any, record: Any, index: int) -> None:
 @inner
 def _before(core: Any, record: Any, index: int) -> int:
     """Everything that happens before a record: the clock, then what reaches the venue; WAKE_DONE when all has."""
-    if core.next_sample_ns == NEVER:
+    if core.is_clock_running == 0:
         start_clock(core, record.ts_receive_ns)
     if record.kind == GAP and record.a == GAP_DOWNTIME:
         skip_clock(core, record.ts_receive_ns)
