@@ -14,7 +14,7 @@ from engine.book_state import (
     Listener,
     TapeMarket,
     constant_latency,
-    grow_far,
+    grow_book,
     grow_reports,
     prepare_tape,
 )
@@ -61,7 +61,7 @@ class BookEngine(Engine):
         needed = int(self.state.core["room_needed"][0])
         match wake:
             case layout.WAKE_BOOK_FULL:
-                grow_far(self.state, needed)
+                grow_book(self.state, needed)
             case layout.WAKE_REPORTS_FULL:
                 grow_reports(self.state, needed)
             case layout.WAKE_BARS_FULL:

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.kernels import layout
-from engine.kernels.book.levels import WINDOW, settle_far
+from engine.kernels.book.levels import settle_far
 from engine.settings import BookExecution
 from engine.state import State
 
-_FAR_LEAST = 8192
+_FAR_LEAST = 4096
+_WINDOW_LEAST = 4096
+_WINDOW_MOST = 32768
 _REPORTS_LEAST = 1 << 12
 _BAR_ROWS_LEAST = 1 << 12
 _ASKED_LEAST = 1 << 12
@@ -59,6 +61,8 @@ def constant_latency(book: BookExecution) -> tuple[Latency, ...]:
 
 def _listen(state: State, listeners: Sequence[Listener]) -> None:
     count = len(state.instruments)
+    state.core["tells_books"] = any(listener.targets[CALLBACKS.index("on_book")] for listener in listeners)
+    state.core["tells_prints"] = any(listener.targets[CALLBACKS.index("on_print")] for listener in listeners)
     for index, listener in enumerate(listeners):
         row = state.strategies[index]
         row["timeframe_ns"] = listener.timeframe_ns
@@ -89,8 +93,10 @@ def prepare_tape(
     core["is_book"] = 1
     state.books = np.zeros(len(markets), dtype=layout.BOOK)
     state.fars = np.zeros(_FAR_LEAST * len(markets), dtype=layout.FAR)
-    state.cells = np.zeros(2 * WINDOW * len(markets), dtype=layout.CELL)
-    state.firsts = np.zeros(2 * WINDOW * len(markets), dtype=layout.PLACE)
+    state.cells = np.zeros(2 * _WINDOW_LEAST * len(markets), dtype=layout.CELL)
+    state.firsts = np.zeros(2 * _WINDOW_LEAST * len(markets), dtype=layout.PLACE)
+    state.books["window"] = _WINDOW_LEAST
+    state.books["cell_offset"] = np.arange(len(markets)) * 2 * _WINDOW_LEAST
     state.books["far_size"] = _FAR_LEAST
     state.books["far_offset"] = np.arange(len(markets)) * _FAR_LEAST
     for index, market in enumerate(markets):
@@ -112,16 +118,42 @@ def prepare_tape(
     state.bind()
 
 
-def grow_far(state: State, index: int) -> None:
-    """Give one book's table of far levels twice the room."""
+def grow_book(state: State, index: int) -> None:
+    """Give one book's table of far levels twice the room, and a book of many levels twice the window."""
     book = state.books[index]
     start, size = int(book["far_offset"]), int(book["far_size"])
-    room = np.zeros(size, dtype=layout.FAR)
-    state.fars = np.concatenate((state.fars[: start + size], room, state.fars[start + size :]))
+    state.fars = np.concatenate((state.fars[: start + size], np.zeros(size, layout.FAR), state.fars[start + size :]))
     book["far_size"] = 2 * size
     state.books["far_offset"][index + 1 :] += size
+    if book["window"] < _WINDOW_MOST:
+        _widen(state, index)
     state.bind()
     settle_far(state.core, index)
+
+
+def _widen(state: State, index: int) -> None:
+    """Twice the window around the same middle: every level that it then reaches comes in from the far table."""
+    book = state.books[index]
+    start, window, base = int(book["cell_offset"]), int(book["window"]), int(book["base"])
+    wide, wide_base = 2 * window, max(1, base - window // 2)
+    cells, firsts = np.zeros(2 * wide, dtype=layout.CELL), np.zeros(2 * wide, dtype=layout.PLACE)
+    fars = state.fars[int(book["far_offset"]) :][: int(book["far_size"])]
+    far_prices = fars["key"] >> 1
+    is_near = (fars["key"] != 0) & (far_prices >= wide_base) & (far_prices < wide_base + wide)
+    prices = np.arange(max(base, wide_base), min(base + window, wide_base + wide))
+    for side, count in ((layout.BID, "window_bids"), (layout.ASK, "window_asks")):
+        old, new = start + side * window + (prices & (window - 1)), side * wide + (prices & (wide - 1))
+        cells["lots"][new], firsts["slot"][new] = state.cells["lots"][old], state.firsts["slot"][old]
+        coming = is_near & (fars["key"] & 1 == side)
+        new = side * wide + (far_prices[coming] & (wide - 1))
+        cells["lots"][new], firsts["slot"][new] = fars["lots"][coming], fars["first"][coming]
+        book[count] += np.count_nonzero(fars["lots"][coming])
+    fars[is_near] = np.zeros(1, dtype=layout.FAR)
+    book["far_used"] -= np.count_nonzero(is_near)
+    book["base"], book["window"] = wide_base, wide
+    state.cells = np.concatenate((state.cells[:start], cells, state.cells[start + 2 * window :]))
+    state.firsts = np.concatenate((state.firsts[:start], firsts, state.firsts[start + 2 * window :]))
+    state.books["cell_offset"][index + 1 :] += 2 * (wide - window)
 
 
 def grow_reports(state: State, needed: int) -> None:

@@ -2,8 +2,8 @@
 
 Of (receive − exchange) over the book messages and trades of a file the 1st percentile is taken: the fastest messages,
 but not a single stray one. Where it is negative the clock was behind, since no message arrives before it was sent: the
-offset is its negative, and feed latency (receive + offset − exchange) is then ≥ 0 for 99 % of them. Where it is positive
-nothing tells a slow line from a clock ahead, so nothing is claimed and the offset is 0.
+offset is its negative, and feed latency (receive + offset − exchange) is then ≥ 0 for 99 % of them. Where it is
+positive nothing tells a slow line from a clock ahead, so nothing is claimed and the offset is 0.
 
 The samples are spread over the whole file, as clocks drift: of a long one every second, fourth, … message is kept.
 """

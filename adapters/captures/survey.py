@@ -54,6 +54,7 @@ class FileSurvey:
         self.messages_count = 0
         self.only_symbol = ""
         self._names: set[str] = set()
+        self._book_names: set[str] = set()
         self._decimals = DecimalsSeen()
 
     def take_all(self, messages: Iterable[Message], symbol: str = "") -> None:
@@ -61,6 +62,8 @@ class FileSurvey:
         for message in messages:
             if message.symbol:
                 self._names.add(message.symbol)
+                if isinstance(message, BookText):
+                    self._book_names.add(message.symbol)
             if not symbol or message.symbol in (symbol, ""):
                 self._take(message)
         self._name_the_nameless(symbol)
@@ -108,9 +111,9 @@ class FileSurvey:
                 assert_never(message)
 
     def _name_the_nameless(self, symbol: str) -> None:
-        """A REST body names no symbol: it is the file's, where that has one, and `symbol` is not another."""
+        """A REST body names no symbol: it is the one that the file has a book of, if `symbol` is not another."""
         nameless = self.symbols.pop("", None)
-        names = self._names or {symbol}
+        names = self._book_names or self._names or {symbol}
         if len(names) != 1 or (symbol and symbol not in names):
             return
         self.only_symbol = next(iter(names))

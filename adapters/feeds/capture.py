@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from adapters.captures.lines import Line, read_lines
-from adapters.feeds.venues import Venue, venue_of_address
+from adapters.feeds.venues import VENUES, Venue, venue_of_address
 from engine.errors import DataError, InputMissingError
 
 _ANSWER = re.compile(rb"(https?://\S+) -> (\d+(?:\.\d+)?): (.*)", re.DOTALL)
@@ -157,7 +157,7 @@ def _venue(files: Sequence[Path], addresses: Sequence[str]) -> Venue:
         if venue is None:
             raise DataError(
                 f"{names}: recorded at {address}, which is no exchange that is read",
-                remedy="Known are the exchanges in adapters/feeds/venues.py.",
+                remedy=f"Known are {', '.join(VENUES)}, at their own addresses.",
             )
         for part, reason in venue.retired:
             if part in address:

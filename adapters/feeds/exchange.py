@@ -88,7 +88,7 @@ class Exchange:
         symbols = {name: listing.symbol(name) for names in channels.values() for name in names}
         self.normaliser = Normaliser(venue, symbols)
         self._names = frozenset(symbols)
-        self._quoted = {f'"{listing.names[name]}"': name for name in symbols}
+        self._quoted = {name: _quoted_forms(listing.names[name]) for name in symbols}
         self.feed = _build(venue, listing, channels, self.normaliser, keys)
         _keep_losses_apart(self.feed, self.normaliser)
 
@@ -106,7 +106,8 @@ class Exchange:
             await self.feed.message_handler(message, connection, ts_receive_ns / 1e9)
         except _LOST:
             self._report.reject(Reason.no_snapshot_after_gap, place)
-            self.normaliser.lose(self._named_in(message), GAP_SEQUENCE)
+            for symbol in self._named_in(message):
+                self.normaliser.lose(symbol, GAP_SEQUENCE)
         except SnapshotUnavailableError as error:
             self._report.reject(Reason.before_snapshot, place, detail=str(error))
         except UnsupportedSymbol as error:
@@ -124,14 +125,20 @@ class Exchange:
         is_json = not isinstance(error, cryptofeed_json.JsonError)
         reason = Reason.bad_message if is_json else Reason.bad_json
         self._report.reject(reason, place, detail=f"{type(error).__name__}: {error}")
-        symbol = self._named_in(message)
-        if symbol or not (is_json or message.strip().isalpha()):
+        lost = self._named_in(message)
+        if not lost and not is_json and not message.strip().isalpha():
+            lost = [""]  # it may have been about anything
+        for symbol in lost:
             self.normaliser.lose(symbol, GAP_REJECTED)
 
-    def _named_in(self, message: str) -> str:
-        """The instrument that a message names, by cryptofeed's name; empty where it names none, or several."""
-        found = [name for quoted, name in self._quoted.items() if quoted in message]
-        return found[0] if len(found) == 1 else ""
+    def _named_in(self, message: str) -> list[str]:
+        """The instruments that a message may be about, by cryptofeed's names."""
+        return [name for name, forms in self._quoted.items() if any(form in message for form in forms)]
+
+
+def _quoted_forms(name: str) -> frozenset[str]:
+    """How a name stands in messages: Bitget leaves the product out, Bybit the slash, Kraken Futures has capitals."""
+    return frozenset(f'"{form}"' for form in (name, name.upper(), name.partition("_")[0], name.replace("/", "")))
 
 
 def _class_of(venue: Venue) -> Any:

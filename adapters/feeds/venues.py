@@ -30,9 +30,8 @@ class Venue(msgspec.Struct, frozen=True):
     """One of cryptofeed's exchanges.
 
     `name` is the venue on the tape, `spot_name` the same for spot instruments where the exchange has both. `hosts` are
-    those its websockets live on. `ids` reads (last, previous, first) update id from the raw book message.
-    `mark_fields`: where mark price, index price and next funding time stand in the raw funding message, if cryptofeed
-    leaves them out.
+    those its websockets live on. `ids` reads (last, previous, first) update id from the raw book message, `quotes` says
+    where sizes stand in a raw ticker (None: there are none), `index_field` where the index price in a raw funding.
     """
 
     exchange: str

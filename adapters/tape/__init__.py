@@ -17,7 +17,8 @@ from adapters.tape.documents import (
 )
 from adapters.tape.facts import SegmentFacts, TapeFacts
 from adapters.tape.reader import TapeBatch, TapeReader
-from adapters.tape.writer import TapeLockedError, TapeWriter
+from adapters.tape.segment_writer import TapeLockedError
+from adapters.tape.writer import TapeWriter
 
 __all__ = [
     "CLOSING", "CONFIG", "SESSION", "STRATEGY", "Closing", "SegmentFacts", "Session", "StrategyFile", "TapeBatch",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from daemon.commands.tape_import import import_
 from engine.errors import EXIT_FINDINGS
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from adapters.tape.census import Census
 
 tape_app = typer.Typer(help="Look at tapes, check, repair, cut and export them.", no_args_is_help=True)
+tape_app.command("import")(import_)
 
 Tape = Annotated[Path, typer.Argument(metavar="TAPE", help="Folder of a tape.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

@@ -148,6 +148,7 @@ SETTINGS = (
     "max_drawdown_e12", "strategy_max_drawdown_e12", "daily_loss_e12", "max_leverage_e12",
     "max_open_positions", "is_flatten_on_trip", "is_close_at_end", "wake_each_step", "wake_on_update",
     "is_book", "lateness_ns", "uses_feed_latency", "sample_ns", "queue_model", "queue_power", "stop_trigger",
+    "tells_books", "tells_prints",
 )  # fmt: skip
 # The one record that every kernel is handed: the account's figures, the settings, and where the tables lie.
 CORE = np.dtype(
@@ -204,7 +205,7 @@ BOOK = np.dtype(
         (name, "<i8")
         for name in (
             "state", "update_id", "is_fresh", "base", "best_bid", "best_ask", "window_bids", "window_asks",
-            "level_count", "far_offset", "far_size", "far_used", "book_ns", "messages", "stale", "broken", "crossed",
+            "level_count", "window", "cell_offset", "far_offset", "far_size", "far_used", "book_ns", "messages", "stale", "broken", "crossed",
         )
     ]
 )  # fmt: skip

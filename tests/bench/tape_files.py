@@ -208,7 +208,7 @@ def tape_files_section(*, is_quick: bool) -> Section:
     ]
     notes = [
         f"{found.records:,} records of {found.source}; {found.syncs} times fdatasync while writing.",
-        f"Reading adds {found.read_growth_mb_long:.1f} MB of memory, {found.read_growth_mb_short:.1f} on an eighth of it.",
+        f"Reading adds {found.read_growth_mb_long:.1f} MB of memory, {found.read_growth_mb_short:.1f} for an eighth.",
         f"A sync of 100 records takes {found.sync_ms_median:.2f} ms, {found.sync_ms_most:.2f} ms at most.",
     ]
     header = ("records a second", "tape", "flat file, never synced")

@@ -106,14 +106,14 @@ class BadRecordError(Exception):
 
 @dataclass(frozen=True)
 class BookSettings:
-    """What a run on a tape needs beyond the settings of a run on bars. Times in ns; 0 samples never."""
+    """What a run on a tape needs beyond the settings of a run on bars. Times in ns."""
 
     entry_latency_ns: int = 0
     response_latency_ns: int = 0
     latencies: tuple[tuple[int, int, int], ...] = ()  # (ts_ns, entry_ns, response_ns), instead of the constants
     lateness_ns: int = 0
     uses_feed_latency: bool = True
-    sample_ns: int = 0
+    sample_ns: int = 10**18
     queue_model: int = TRADES_ONLY
     queue_power: int = 1
     stop_trigger: int = BY_LAST

@@ -18,7 +18,7 @@ from adapters.feeds.ws_import import open_ws_capture
 from engine.errors import DataError, InputMissingError, UsageError
 from engine.kernels import layout
 from tests.captures import rows_of, table_of
-from tests.feeds import BINANCE_LIST, OKX_LIST, OKX_SPOT_LIST, write_recording
+from tests.feeds import BINANCE_LIST, BITMEX_LIST, OKX_LIST, OKX_SPOT_LIST, write_recording
 
 OKX_HEAD = [
     "wss://ws.okx.com:8443/ws/v5/public <-> 1700000000.0",
@@ -225,6 +225,46 @@ def test_frames_that_cannot_be_read_lose_their_book_and_are_counted_with_their_p
     assert summary.first_rejects["bad JSON"].startswith("OKX.ws.1.0.gz line 7: ")
     assert summary.unknown_streams == {"%s: Unhandled message %s": 1}
     assert not logging.getLogger("feedhandler").handlers
+
+
+def test_a_rate_without_a_mark_price_is_settled_when_its_time_has_passed(tmp_path: Path) -> None:
+    def rate(text: str, funding_ms: int) -> dict[str, Any]:
+        data = {"instId": "BTC-USDT-SWAP", "fundingRate": text, "fundingTime": str(funding_ms), "nextFundingRate": ""}
+        return {"arg": {"channel": "funding-rate", "instId": "BTC-USDT-SWAP"}, "data": [data]}
+
+    frames = [_line(300, rate("0.0001", 1_700_000_001_000)), _line(900, rate("0.0002", 1_700_000_001_000))]
+    later = _line(1_500, rate("0.0005", 1_700_028_801_000))
+    files = write_recording(
+        tmp_path,
+        "OKX",
+        [OKX_LIST, OKX_SPOT_LIST],
+        {"funding": ["BTC-USDT-PERP"]},
+        {"ws.1.0": [*OKX_HEAD, *frames, later]},
+    )
+    opened, records = _imported(files)
+    assert rows_of(records) == ["0 1500 1000 funding 200000000 0 0 0 0"]
+    assert opened.session.instruments[0].channels == ("funding",)
+
+
+def test_a_settlement_that_is_told_twice_is_written_once(tmp_path: Path) -> None:
+    def funding(action: str, rate: float) -> dict[str, Any]:
+        row = {
+            "symbol": "XBTUSD",
+            "timestamp": "2023-11-14T20:00:00.003Z",
+            "fundingInterval": "2000-01-01T08:00:00.000Z",
+        }
+        return {"table": "funding", "action": action, "data": [{**row, "fundingRate": rate}]}
+
+    head = ["wss://www.bitmex.com/realtime <-> 1700000000.0"]
+    again = "wss://www.bitmex.com/realtime <-> 1700000000.5"
+    lines = [_line(300, funding("partial", -0.000012)), again, _line(600, funding("partial", -0.000012))]
+    wanted = {"funding": ["BTC-USD-PERP"]}
+    files = write_recording(tmp_path, "BITMEX", [BITMEX_LIST], wanted, {"ws.1.0": [*head, *lines]})
+    _, records = _imported(files)
+    assert rows_of(records) == [
+        "0 300 -8000000 funding -12000000 0 0 0 0",
+        "0 500 - gap 1 -1 0 0 0",  # there is no book to lose, but something may have been missed
+    ]
 
 
 def test_one_symbol_can_be_chosen_and_channels_left_out(tmp_path: Path) -> None:

@@ -413,6 +413,24 @@ def test_what_no_class_can_read_is_counted_and_says_what_it_lost(
     assert reasons is None or feed.rejects() == reasons
 
 
+def test_a_loss_finds_its_instrument_however_the_exchange_writes_its_name() -> None:
+    bitget = Feed("BITGET", [BITGET_LIST, BITGET_MIX_LIST], ["BTC-USDT-PERP"])
+    arg = {"instType": "mc", "channel": "books", "instId": "BTCUSDT"}
+    book = {"asks": [["100.5", "1"]], "bids": [], "ts": str(START_MS), "checksum": 0}
+    bitget.say({"action": "snapshot", "arg": arg, "data": [book]})
+    # The class has no level to delete there, and raises: what it has, and what we have, is no longer the venue's book.
+    absent = {**book, "asks": [["107.0", "0"]]}
+    assert bitget.say({"action": "update", "arg": arg, "data": [absent]}) == [
+        Loss("BTCUSDT_UMCBL", bitget.now_ns, GAP_REJECTED)
+    ]
+    kraken = Feed("KRAKEN_FUTURES", [KRAKEN_FUTURES_LIST], ["BTC-USD-PERP"], ("l2_book",))
+    base = {"product_id": "PI_XBTUSD", "timestamp": START_MS}
+    kraken.say({**base, "feed": "book_snapshot", "seq": 8, "bids": [{"price": 100.0, "qty": 5}], "asks": []})
+    update = {**base, "feed": "book", "side": "buy", "price": 99.5, "qty": 1}
+    kraken.say({**update, "seq": 9})
+    assert kraken.say({**update, "seq": 11}) == [Loss("PI_XBTUSD", kraken.now_ns, GAP_SEQUENCE)]
+
+
 def test_an_exchange_leaves_nothing_global_behind() -> None:
     before = dict(Symbols.data)
     _binance()

@@ -213,7 +213,7 @@ def test_a_disk_that_refuses_ends_the_writer_for_good(tmp_path: Path) -> None:
     writer.append(some_records(20))
     assert writer.sync() == 20
     full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, writer._file)
+    os.dup2(full, writer._files._file)
     os.close(full)
     writer.append(some_records(5, 2))
     for _ in range(2):

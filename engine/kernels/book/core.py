@@ -123,7 +123,8 @@ def _apply_print(core: Any, record: Any, index: int) -> None:
         is_marked = core.stop_trigger == BY_MARK and instrument.has_mark != MARKED_BY_VENUE
         if core.stop_trigger == BY_LAST or is_marked or (core.stop_trigger == BY_BOOK and is_blind):
             match_stops(core, index)
-    begin_event(core, PRINT_EVENT, index, 0)
+    if core.tells_prints == 1:
+        begin_event(core, PRINT_EVENT, index, 0)
 
 
 @inner

@@ -1,8 +1,9 @@
 """One order book by price: a window of cells around the market, and a table for every price outside it.
 
-Most changes fall near the best prices. Those lie in a circular array of WINDOW ticks a side, so that setting a
+Most changes fall near the best prices. Those lie in a circular array of `window` ticks a side, so that setting a
 level is one write and finding the next best price a short walk. All other prices stand in an open-addressing table
-of the book, so no price is out of bounds. When the market nears the window's edge, the window moves.
+of the book, so no price is out of bounds. When the market nears the window's edge, the window moves. A book of many
+levels is given a wider window (`engine/book_state.py`); how wide it is changes nothing but the speed.
 """
 
 from __future__ import annotations
@@ -13,22 +14,19 @@ from engine.kernels.compile import inner, kernel
 from engine.kernels.layout import ASK, BID
 from engine.kernels.tables import book_at, cell_at, far_at, first_at
 
-WINDOW = 8192
-_MASK = WINDOW - 1
-_MARGIN = WINDOW // 8
 _SPREAD = 0x9E3779B97F4A7C15 - 2**64
 
 
 @inner
-def place_of(index: int, side: int, price: int) -> int:
+def place_of(book: Any, side: int, price: int) -> int:
     """The place in the table of cells of a price inside the window."""
-    return (2 * index + side) * WINDOW + (price & _MASK)
+    return book.cell_offset + side * book.window + (price & (book.window - 1))
 
 
 @inner
 def is_near(book: Any, price: int) -> bool:
     """Whether a price lies inside the book's window."""
-    return price >= book.base and price - book.base < WINDOW
+    return price >= book.base and price - book.base < book.window
 
 
 @inner
@@ -87,7 +85,7 @@ def lots_at(core: Any, index: int, side: int, price: int) -> int:
     """The size standing at a price."""
     book = book_at(core, index)
     if is_near(book, price):
-        return cell_at(core, place_of(index, side, price)).lots
+        return cell_at(core, place_of(book, side, price)).lots
     row = far_at(core, far_place(core, index, side, price))
     return row.lots if row.key != 0 else 0
 
@@ -97,7 +95,7 @@ def first_order_at(core: Any, index: int, side: int, price: int) -> int:
     """The slot of the first of our orders resting at a price, or -1."""
     book = book_at(core, index)
     if is_near(book, price):
-        return first_at(core, place_of(index, side, price)).slot - 1
+        return first_at(core, place_of(book, side, price)).slot - 1
     row = far_at(core, far_place(core, index, side, price))
     return row.first - 1 if row.key != 0 else -1
 
@@ -107,7 +105,7 @@ def set_first_order(core: Any, index: int, side: int, price: int, slot: int) -> 
     """Make an order the first of ours at a price; -1: there is none any more."""
     book = book_at(core, index)
     if is_near(book, price):
-        first_at(core, place_of(index, side, price)).slot = slot + 1
+        first_at(core, place_of(book, side, price)).slot = slot + 1
         return
     place = _far_take(core, index, side, price)
     row = far_at(core, place)
@@ -140,11 +138,11 @@ def level_behind(core: Any, index: int, side: int, price: int) -> int:
     book = book_at(core, index)
     found, is_far_first = 0, False
     if side == BID:
-        is_far_first = price > book.base + WINDOW
+        is_far_first = price > book.base + book.window
         if book.window_bids > 0:
-            candidate = min(price, book.base + WINDOW) - 1
+            candidate = min(price, book.base + book.window) - 1
             while candidate >= book.base:
-                if cell_at(core, place_of(index, BID, candidate)).lots > 0:
+                if cell_at(core, place_of(book, BID, candidate)).lots > 0:
                     found = candidate
                     break
                 candidate -= 1
@@ -152,8 +150,8 @@ def level_behind(core: Any, index: int, side: int, price: int) -> int:
         is_far_first = price < book.base - 1
         if book.window_asks > 0:
             candidate = max(price, book.base - 1) + 1
-            while candidate < book.base + WINDOW:
-                if cell_at(core, place_of(index, ASK, candidate)).lots > 0:
+            while candidate < book.base + book.window:
+                if cell_at(core, place_of(book, ASK, candidate)).lots > 0:
                     found = candidate
                     break
                 candidate += 1
@@ -185,7 +183,7 @@ def set_level(core: Any, index: int, side: int, price: int, lots: int) -> int:
     book = book_at(core, index)
     is_inside = is_near(book, price)
     if is_inside:
-        cell = cell_at(core, place_of(index, side, price))
+        cell = cell_at(core, place_of(book, side, price))
         before = cell.lots
         cell.lots = lots
     else:
@@ -216,13 +214,15 @@ def set_level(core: Any, index: int, side: int, price: int, lots: int) -> int:
 def _set_far(core: Any, index: int, side: int, price: int, lots: int) -> int:
     place = far_place(core, index, side, price)
     row = far_at(core, place)
-    before = row.lots if row.key != 0 else 0
-    if lots > 0:
-        far_at(core, _far_take(core, index, side, price)).lots = lots
-    elif row.key != 0:
-        row.lots = 0
-        if row.first == 0:
-            _far_drop(core, index, place)
+    if row.key == 0:
+        if lots > 0:
+            row.key, row.lots, row.first = 2 * price + side, lots, 0
+            book_at(core, index).far_used += 1
+        return 0
+    before = row.lots
+    row.lots = lots
+    if lots == 0 and row.first == 0:
+        _far_drop(core, index, place)
     return before
 
 
@@ -232,8 +232,8 @@ def clear_book(core: Any, index: int) -> None:
     book = book_at(core, index)
     for side in range(2):
         if (book.window_bids if side == BID else book.window_asks) > 0:
-            start = (2 * index + side) * WINDOW
-            for place in range(start, start + WINDOW):
+            start = book.cell_offset + side * book.window
+            for place in range(start, start + book.window):
                 cell_at(core, place).lots = 0
     if book.far_used > 0:
         for place in range(book.far_offset, book.far_offset + book.far_size):
@@ -272,13 +272,13 @@ def settle_far(state: Any, index: int) -> None:
 
 @inner
 def _move_out(core: Any, index: int, side: int, price: int) -> None:
-    place = place_of(index, side, price)
+    book = book_at(core, index)
+    place = place_of(book, side, price)
     cell, first = cell_at(core, place), first_at(core, place)
     if cell.lots == 0 and first.slot == 0:
         return
     row = far_at(core, _far_take(core, index, side, price))
     row.lots, row.first = cell.lots, first.slot
-    book = book_at(core, index)
     if cell.lots > 0:
         if side == BID:
             book.window_bids -= 1
@@ -293,10 +293,10 @@ def _move_in(core: Any, index: int, side: int, price: int) -> None:
     row = far_at(core, place)
     if row.key == 0:
         return
-    cell = cell_at(core, place_of(index, side, price))
-    cell.lots = row.lots
-    first_at(core, place_of(index, side, price)).slot = row.first
     book = book_at(core, index)
+    cell = cell_at(core, place_of(book, side, price))
+    cell.lots = row.lots
+    first_at(core, place_of(book, side, price)).slot = row.first
     if cell.lots > 0:
         if side == BID:
             book.window_bids += 1
@@ -311,16 +311,16 @@ def move_window(core: Any, index: int, base: int) -> None:
     book = book_at(core, index)
     before = book.base
     shift = base - before
-    count = min(abs(shift), WINDOW)
+    count = min(abs(shift), book.window)
     for step in range(count):
-        leaving = before + step if shift > 0 else before + WINDOW - 1 - step
+        leaving = before + step if shift > 0 else before + book.window - 1 - step
         for side in range(2):
             _move_out(core, index, side, leaving)
     book.base = base
     if book.far_used == 0:
         return
     for step in range(count):
-        entering = base + WINDOW - 1 - step if shift > 0 else base + step
+        entering = base + book.window - 1 - step if shift > 0 else base + step
         for side in range(2):
             _move_in(core, index, side, entering)
 
@@ -334,8 +334,9 @@ def follow_market(core: Any, index: int) -> None:
     if low == 0:
         return
     middle = low + (high - low) // 2
-    if middle < book.base + _MARGIN or middle >= book.base + WINDOW - _MARGIN:
-        move_window(core, index, max(1, middle - WINDOW // 2))
+    margin = book.window // 8
+    if middle < book.base + margin or middle >= book.base + book.window - margin:
+        move_window(core, index, max(1, middle - book.window // 2))
 
 
 @inner

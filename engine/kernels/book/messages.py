@@ -7,7 +7,6 @@ from typing import Any
 from engine.kernels.arithmetic import as_int64
 from engine.kernels.book.events import begin_event, lacks_room
 from engine.kernels.book.levels import (
-    WINDOW,
     clear_book,
     first_order_at,
     follow_market,
@@ -41,7 +40,7 @@ from engine.kernels.layout import (
     WAKE_BOOK_FULL,
     WAKE_DONE,
 )
-from engine.kernels.tables import book_at, cell_at, instrument_at, ledger_of, order_at
+from engine.kernels.tables import book_at, cell_at, first_at, instrument_at, ledger_of, order_at
 
 
 @inner
@@ -102,7 +101,7 @@ def begin_message(core: Any, record: Any, index: int) -> None:
     if core.is_message_snapshot == 1:
         clear_book(core, index)
         if record.a > 0:
-            move_window(core, index, max(1, record.a - WINDOW // 2))
+            move_window(core, index, max(1, record.a - book.window // 2))
         book.is_fresh, book.update_id = 1, record.c
     elif record.c != 0:
         book.is_fresh, book.update_id = 0, record.c
@@ -145,7 +144,8 @@ def _end_message(core: Any, index: int) -> None:
         match_crossed(core, index)
         if core.stop_trigger == BY_BOOK:
             match_stops(core, index)
-    begin_event(core, BOOK_EVENT, index, 0)
+    if core.tells_books == 1 and book.state == BOOK_VALID:
+        begin_event(core, BOOK_EVENT, index, 0)
 
 
 @inner
@@ -166,14 +166,16 @@ def _close_message(core: Any, record: Any, index: int) -> None:
 
 @inner
 def _set_levels(core: Any, events: Any, start: int, stop: int) -> int:
-    """Apply the levels of the open message while they lie near the market and nothing of ours rests; the fast way.
+    """Apply the levels of the open message that lie near the market: the fast way, figures in registers.
 
-    Stops before the message's last record, and before one that needs more care. Figures stand in registers here.
+    Stops before the message's last record, and before one that needs more care.
     """
     index = core.open_message - 1
     book = book_at(core, index)
     identity, is_snapshot = core.message_id, core.is_message_snapshot == 1
-    base, bids, asks = book.base, 2 * index * WINDOW, (2 * index + 1) * WINDOW
+    is_queue_moving = core.live_orders > 0 and not is_snapshot
+    base, window = book.base, book.window
+    bids, asks = book.cell_offset, book.cell_offset + window
     best_bid, best_ask, bid_change, ask_change = book.best_bid, book.best_ask, 0, 0
     position = start
     while position < stop:
@@ -183,24 +185,33 @@ def _set_levels(core: Any, events: Any, start: int, stop: int) -> int:
             break
         if flags & LAST != 0 or (flags & SNAPSHOT != 0) != is_snapshot:
             break
-        if price < base or price - base >= WINDOW or lots < 0:
+        if price < base or price - base >= window or lots < 0:
             break
+        place = price & (window - 1)
         if flags & SELL == 0:
             if price == best_bid and lots == 0:
                 break
-            cell = cell_at(core, bids + (price & (WINDOW - 1)))
-            bid_change += (1 if lots > 0 else 0) - (1 if cell.lots > 0 else 0)
+            place += bids
+            cell = cell_at(core, place)
+            before = cell.lots
+            bid_change += (1 if lots > 0 else 0) - (1 if before > 0 else 0)
             cell.lots = lots
             if price > best_bid and lots > 0:
                 best_bid = price
         else:
             if price == best_ask and lots == 0:
                 break
-            cell = cell_at(core, asks + (price & (WINDOW - 1)))
-            ask_change += (1 if lots > 0 else 0) - (1 if cell.lots > 0 else 0)
+            place += asks
+            cell = cell_at(core, place)
+            before = cell.lots
+            ask_change += (1 if lots > 0 else 0) - (1 if before > 0 else 0)
             cell.lots = lots
             if lots > 0 and (price < best_ask or best_ask == 0):
                 best_ask = price
+        if is_queue_moving:
+            first = first_at(core, place).slot
+            if first > 0:
+                level_changed(core, first - 1, before, lots)
         position += 1
     book.best_bid, book.best_ask = best_bid, best_ask
     book.window_bids += bid_change
@@ -219,7 +230,7 @@ def run_levels(core: Any, events: Any, start: int, stop: int) -> int:
     is_queue_moving = core.live_orders > 0 and core.is_message_snapshot == 0
     position = start
     while position < stop:
-        if is_applied and not is_queue_moving:
+        if is_applied and has_room(core, book):
             position = _set_levels(core, events, position, stop)
             if position == stop:
                 break
