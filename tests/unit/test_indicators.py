@@ -528,3 +528,31 @@ sys.exit(f"{heavy} {compiled}" if heavy or compiled else 0)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("length", [1, 2, 12, 26])
+@pytest.mark.parametrize("kind", ["walk", "zeros", "steps", "huge", "gap", "late"])
+def test_a_long_ema_is_that_of_single_bars_to_the_bit(kind: str, length: int) -> None:
+    """Long columns are computed in stretches side by side; nobody must be able to tell."""
+    source = walk(9_001)["close"].copy()
+    match kind:
+        case "zeros":
+            source[:] = np.where(np.arange(9_001) % 3 == 0, -0.0, 0.0)
+            source[:40] = -1e-300
+        case "steps":
+            source = np.round(source)
+            source[1_000:6_000] = source[1_000]
+        case "huge":
+            source[::7] = 1.7e308
+            source[3::7] = -1.7e308
+        case "gap":
+            source[5_000] = NAN
+        case "late":
+            source[:700] = NAN
+    (whole,) = compute("ema", (length,), (source,))
+    running, inputs, outputs = RunningIndicator("ema", (length,)), (source,), (np.empty(9_001),)
+    for bar in range(9_001):
+        running.update(inputs, bar, bar + 1, outputs)
+    numbers = ~np.isnan(whole)
+    np.testing.assert_array_equal(np.isnan(outputs[0]), ~numbers)
+    np.testing.assert_array_equal(outputs[0][numbers].view(np.int64), whole[numbers].view(np.int64))
