@@ -124,10 +124,9 @@ def _is_sound(core: Any, record: Any) -> bool:
 
 
 @inner
-def _requests_due(core: Any, requests: Any) -> int:
-    """How many of the pending requests act at the end of the step that is going on."""
+def _requests_due(core: Any, requests: Any, step: int) -> int:
+    """How many of the pending requests act at the end of a step, or should have acted before."""
     first = core.next_request
-    step = core.step + 1
     last = first
     while last < requests.shape[0] and requests[last].step <= step:
         last += 1
@@ -135,20 +134,10 @@ def _requests_due(core: Any, requests: Any) -> int:
 
 
 @inner
-def _next_request_step(core: Any, requests: Any) -> int:
-    """The step at whose end the next pending request acts."""
-    return requests[core.next_request].step if core.next_request < requests.shape[0] else NEVER
-
-
-@inner
-def _lacks_room(core: Any, requests: Any, is_last: bool) -> int:
-    """What must grow or be drained before the next record: a wake reason, or WAKE_DONE where all fits."""
+def _lacks_room(core: Any, requests_due: int) -> int:
+    """What must grow before the requests that are due act: a wake reason, or WAKE_DONE where all fits."""
     ledgers = core.ledger_count
-    coming = ledgers
-    if is_last:
-        coming += _requests_due(core, requests)
-        if core.sample_count >= core.sample_capacity:
-            return WAKE_SAMPLES_FULL
+    coming = ledgers + requests_due
     if core.live_orders + coming >= core.order_capacity:
         core.room_needed = core.live_orders + coming + 1
         return WAKE_ORDERS_FULL
@@ -157,6 +146,53 @@ def _lacks_room(core: Any, requests: Any, is_last: bool) -> int:
         core.room_needed = outputs
         return WAKE_OUTPUTS_FULL
     return WAKE_DONE
+
+
+@inner
+def _obstacle(core: Any, record: Any, requests: Any) -> int:
+    """Why a record cannot be consumed yet, or at all: a wake reason, or WAKE_DONE where it can."""
+    is_last = record.flags & LAST != 0
+    if is_last and core.sample_count >= core.sample_capacity:
+        return WAKE_SAMPLES_FULL
+    lack = _lacks_room(core, _requests_due(core, requests, core.step + 1) if is_last else 0)
+    if lack != WAKE_DONE:
+        return lack
+    if not _is_sound(core, record):
+        return WAKE_BAD_RECORD
+    highest = record.b if record.kind == BAR else record.a
+    if record.kind <= BAR_OPEN and highest > instrument_at(core, as_int64(record.instrument)).safe_ticks:
+        return WAKE_CAPACITY
+    return WAKE_DONE
+
+
+@inner
+def _quiet_steps(core: Any, requests: Any) -> int:
+    """How many steps may pass quietly: up to the one at whose end the next request acts, if there is room for it."""
+    if core.next_request >= requests.shape[0]:
+        return NEVER
+    step = requests[core.next_request].step
+    has_room = _lacks_room(core, _requests_due(core, requests, step)) == WAKE_DONE
+    return step - core.step - (0 if has_room else 1)
+
+
+@inner
+def _may_end_quietly(core: Any, record: Any, outputs_before: int) -> bool:
+    """Whether orders were finished at a bar's open, so that the rest of it may be a quiet bar."""
+    if core.live_orders > 0 or core.output_count == outputs_before or core.wake_on_update == 1 or core.defect != 0:
+        return False
+    return record.kind == BAR and record.flags & LAST != 0
+
+
+@inner
+def _apply_due(core: Any, requests: Any, outputs_before: int) -> None:
+    """Carry out the requests of the step that has ended, and say in `core.wake` whether to come back."""
+    while core.next_request < requests.shape[0] and requests[core.next_request].step <= core.step:
+        apply_request(core, requests[core.next_request])
+        core.next_request += 1
+    if core.wake_each_step == 1:
+        core.wake = WAKE_STEP
+    elif core.wake_on_update == 1 and core.output_count > outputs_before:
+        core.wake = WAKE_UPDATE
 
 
 @kernel
@@ -168,51 +204,46 @@ def advance(state: Any, events: Any, start: int, stop: int, requests: Any) -> in
     """
     core = state[0]
     core.wake = WAKE_DONE
-    position = start
+    position, is_begun = start, False  # whether the open phase of the record at `position` is over
     while position < stop:
-        position = run_quiet(core, events, position, stop, _next_request_step(core, requests))
-        if position == stop:
-            break
-        record = events[position]
-        is_last = record.flags & LAST != 0
-        lack = _lacks_room(core, requests, is_last)
-        if lack != WAKE_DONE:
-            core.wake = lack
-            return position
-        if not _is_sound(core, record):
-            core.wake = WAKE_BAD_RECORD
-            return position
-        index = as_int64(record.instrument)
-        instrument = instrument_at(core, index)
-        highest = record.b if record.kind == BAR else record.a
-        if record.kind <= BAR_OPEN and highest > instrument.safe_ticks:
-            core.wake = WAKE_CAPACITY
-            return position
         outputs_before = core.output_count
+        quiet = run_quiet(core, events, position, stop, _quiet_steps(core, requests))
+        if quiet > position:
+            position, is_begun = quiet, False
+            _apply_due(core, requests, outputs_before)
+            if core.defect != 0:
+                core.wake = WAKE_DEFECT
+            if core.wake != WAKE_DONE:
+                return position
+            continue
+        record = events[position]
+        if not is_begun:
+            core.wake = _obstacle(core, record, requests)
+            if core.wake != WAKE_DONE:
+                return position
+        index = as_int64(record.instrument)
         core.seq += 1
         if record.kind <= BAR_OPEN:
-            if instrument.is_open_done == 0 or record.kind == BAR_OPEN:
+            if instrument_at(core, index).is_open_done == 0 or record.kind == BAR_OPEN:
                 open_phase(core, index, record.ts_exchange_ns, record.a, record.e)
+                if _may_end_quietly(core, record, outputs_before):
+                    core.seq -= 1  # who takes the rest of the record counts it
+                    is_begun = True
+                    continue
             if record.kind == BAR:
                 inside_phase(core, index, record)
         elif record.kind == FUNDING:
             _settle_funding(core, record)
         else:
             _end_run(core, record)
-        if is_last:
+        if record.flags & LAST != 0:
             end_step(core)
-            while core.next_request < requests.shape[0] and requests[core.next_request].step <= core.step:
-                apply_request(core, requests[core.next_request])
-                core.next_request += 1
-            if core.wake_each_step == 1:
-                core.wake = WAKE_STEP
-            elif core.wake_on_update == 1 and core.output_count > outputs_before:
-                core.wake = WAKE_UPDATE
+            _apply_due(core, requests, outputs_before)
         if core.defect != 0:
             core.wake = WAKE_DEFECT
+        position, is_begun = position + 1, False
         if core.wake != WAKE_DONE:
-            return position + 1
-        position += 1
+            return position
     return stop
 
 
