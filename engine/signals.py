@@ -41,7 +41,7 @@ def signal_requests(
     none = np.zeros(count, dtype=bool)
     buy, sell = np.asarray(found.get("buy", none), dtype=bool), np.asarray(found.get("sell", none), dtype=bool)
     places = np.nonzero(buy | sell)[0]
-    sides = np.where(buy[places], 1, -1) * (buy[places] != sell[places])
+    sides = np.subtract(buy[places], sell[places], dtype=np.int64)
     size = found.get("size", 1.0)
     lots = whole_lots(float(size), scale) if np.ndim(size) == 0 else _lots_of(np.asarray(size)[places], scale)
     return _requests(layout.ORDER_REQUEST, strategy, market, bar_steps[places], sides * lots)
@@ -65,8 +65,9 @@ def _target_requests(
 
 
 def _requests(kind: int, strategy: int, market: int, steps: NDArray[np.int64], lots: NDArray[np.int64]) -> NDArray[Any]:
-    requests = np.zeros(len(steps), dtype=layout.REQUEST)
-    requests["kind"], requests["type"], requests["tif"] = kind, layout.MARKET, layout.GTC
-    requests["strategy"], requests["instrument"], requests["step"] = strategy, market, steps + 1
-    requests["lots"] = lots
+    common = np.zeros(1, dtype=layout.REQUEST)
+    common["kind"], common["type"], common["tif"] = kind, layout.MARKET, layout.GTC
+    common["strategy"], common["instrument"] = strategy, market
+    requests = np.repeat(common, len(steps))  # in one go: each field written by itself goes through them all
+    requests["step"], requests["lots"] = steps + 1, lots
     return requests
