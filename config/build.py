@@ -6,7 +6,7 @@ from typing import Any
 
 from config.model import InstrumentOverride, RunConfig, StrategyEntry, StrategyPart
 from config.rules import strategy_id
-from engine.settings import Commission, Execution, Funding, MarginTier, Risk, RunSettings, Sizing, Slippage
+from engine.settings import BookExecution, Commission, Execution, Funding, MarginTier, Risk, RunSettings, Sizing, Slippage
 
 _SETTINGS = (
     "initial_cash",
@@ -21,7 +21,7 @@ _SETTINGS = (
 
 def build(values: dict[str, Any], source: str) -> RunConfig:
     """Return the config that the values stand for; `source` where they do not say it themselves."""
-    symbols = values["symbols"] if "symbols" in values else [values["symbol"]]
+    symbols = [values["symbol"]] if "symbol" in values else values.get("symbols", [])
     entries = [values["strategy"]] if "strategy" in values else values.get("strategies", [])
     return RunConfig(
         symbols=tuple(symbols),
@@ -52,6 +52,7 @@ def _settings(values: dict[str, Any]) -> RunSettings:
     return RunSettings(
         **{name: values[name] for name in _SETTINGS if name in values},
         execution=Execution(**execution),
+        book=BookExecution(**values.get("book", {})),
         slippage=Slippage(**slippage),
         commission=Commission(**commission),
         risk=Risk(**values.get("risk", {})),
@@ -66,6 +67,7 @@ def _strategy(entry: dict[str, Any]) -> StrategyEntry:
         entry=StrategyPart(**entry["entry"]) if "entry" in entry else None,
         exit=StrategyPart(**entry["exit"]) if "exit" in entry else None,
         symbols=tuple(entry.get("symbols", ())),
+        timeframe=entry.get("timeframe", ""),
     )
 
 

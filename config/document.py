@@ -26,7 +26,7 @@ def to_document(config: RunConfig) -> dict[str, Any]:
         "version": 1,
         "mode": config.mode,
         "source": config.source,
-        "symbols": list(config.symbols),
+        "symbols": list(config.symbols) or None,
         "timeframe": config.timeframe,
         "start": None if config.start_ns is None else moment_text(config.start_ns),
         "end": None if config.end_ns is None else moment_text(config.end_ns),
@@ -54,6 +54,8 @@ def _strategy(entry: StrategyEntry) -> dict[str, Any]:
         document |= {"name": entry.name, "params": dict(entry.params)}
     if entry.symbols:
         document["symbols"] = list(entry.symbols)
+    if entry.timeframe:
+        document["timeframe"] = entry.timeframe
     return document
 
 

@@ -24,11 +24,14 @@ FORMATS: dict[str, Format] = {".yaml": "yaml", ".yml": "yaml", ".json": "json", 
 BYTES_MAX = 512 * 1024
 
 
-def load(path: Path, *, overrides: Sequence[str] = (), strategy: str | None = None) -> RunConfig:
+def load(
+    path: Path, *, overrides: Sequence[str] = (), strategy: str | None = None, is_tape: bool = False
+) -> RunConfig:
     """Read a config file; YAML, JSON or TOML by its ending.
 
-    `overrides` are `a.b=c` as `--set` takes them, `strategy` is what `--strategy` names. Raises ConfigError
-    with every problem of file and overrides, and InputMissingError where the file is not there.
+    `overrides` are `a.b=c` as `--set` takes them, `strategy` is what `--strategy` names; `is_tape`: the run is on a
+    tape, so that no symbols means all of it (as it does in a file with a `book` section). Raises ConfigError with
+    every problem of file and overrides, and InputMissingError where the file is not there.
     """
     findings = Findings(str(path))
     form = FORMATS.get(path.suffix.lower())
@@ -49,12 +52,13 @@ def load(path: Path, *, overrides: Sequence[str] = (), strategy: str | None = No
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         findings.stop(Place(str(path), line), (), f"byte {error.start} is not UTF-8; save the file as UTF-8")
-    return parse(text, form, source=str(path), overrides=overrides, strategy=strategy)
+    return parse(text, form, source=str(path), overrides=overrides, strategy=strategy, is_tape=is_tape)
 
 
 def parse(
-    text: str, form: Format, *, source: str, overrides: Sequence[str] = (), strategy: str | None = None
-) -> RunConfig:
+    text: str, form: Format, *, source: str, overrides: Sequence[str] = (), strategy: str | None = None,
+    is_tape: bool = False,
+) -> RunConfig:  # fmt: skip
     """Read the text of a config; `source` is what messages call it. Raises ConfigError as `load` does."""
     findings = Findings(source)
     root = _nodes(text, form, findings)
@@ -62,7 +66,7 @@ def parse(
         root = with_strategy(root, strategy, findings)
     root = with_settings(root, overrides, findings)
     values = read(root, findings)
-    check(Sheet(values, root, findings))
+    check(Sheet(values, root, findings, is_tape))
     findings.raise_if_any()
     return build(values, source)
 

@@ -23,7 +23,7 @@ class StrategyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One strategy of a run: a file by `name`, or an `entry` with an `exit`.
 
     `params` are as written, unchecked: the strategy's own schema decides. No `symbols` means all of the
-    run's.
+    run's, no `timeframe` the run's.
     """
 
     id: str
@@ -32,6 +32,7 @@ class StrategyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entry: StrategyPart | None = None
     exit: StrategyPart | None = None
     symbols: tuple[str, ...] = ()
+    timeframe: str = ""
 
 
 class InstrumentOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,8 +50,8 @@ class InstrumentOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One run. It has the bars that open at or after `start_ns` and before `end_ns` (UTC); None: no bound.
 
-    `strategies` is empty where the file names none, as where the command line gives the strategy. Paths in
-    `funding` are as written: relative to the home folder. `source` is the file this was first read from.
+    `symbols` is empty where the file names none, as for a run on all of a tape; `strategies` as where the command line
+    gives the strategy. Paths in `funding` and `book` are as written: relative to the home folder. `source` is the file this was first read from.
     """
 
     symbols: tuple[str, ...]

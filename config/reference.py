@@ -25,7 +25,7 @@ from config.kinds import (
     allowed,
 )
 from config.scalars import INT64_MAX, plain_text
-from config.sections import COMMISSION, EXECUTION, FUNDING, INSTRUMENT, RISK, SIZING, SLIPPAGE, TIER
+from config.sections import BOOK, COMMISSION, EXECUTION, FUNDING, INSTRUMENT, RISK, SIZING, SLIPPAGE, TIER
 from config.table import PART, ROOT, STRATEGY
 
 SECTIONS = (
@@ -38,6 +38,7 @@ SECTIONS = (
     ("`sizing`", SIZING),
     ("`risk`", RISK),
     ("`execution`", EXECUTION),
+    ("`book`", BOOK),
     ("`instruments.SYMBOL`", INSTRUMENT),
     ("`instruments.SYMBOL.tiers[]`", TIER),
 )

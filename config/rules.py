@@ -24,11 +24,15 @@ SLIPPAGE_NEEDS = {"ticks": "ticks", "atr": "atr_factor"}
 
 
 class Sheet(msgspec.Struct, frozen=True):
-    """A config as it was read: the values that are right, the tree with the places, the problems so far."""
+    """A config as it was read: the values that are right, the tree with the places, the problems so far.
+
+    `is_tape`: the run is on a tape, which names its symbols itself.
+    """
 
     values: dict[str, Any]
     root: Node
     findings: Findings
+    is_tape: bool = False
 
     def given(self, *path: str | int) -> bool:
         """Whether the config says something there, right or wrong."""
@@ -77,8 +81,9 @@ def exclusive(sheet: Sheet) -> None:
 
 
 def symbols(sheet: Sheet) -> None:
-    """There is a symbol."""
-    if not sheet.given("symbol") and not sheet.given("symbols"):
+    """There is a symbol, or the run is on a tape, which has its own."""
+    is_tape = sheet.is_tape or sheet.given("book")
+    if not is_tape and not sheet.given("symbol") and not sheet.given("symbols"):
         sheet.note(("symbols",), MISSING_SYMBOLS)
 
 
@@ -131,6 +136,8 @@ def known_symbols(sheet: Sheet) -> None:
     if not sheet.right("symbols") or not sheet.right("symbol"):
         return
     known = [sheet.values["symbol"]] if "symbol" in sheet.values else sheet.value("symbols") or []
+    if not known:
+        return  # the tape's own
     named: list[tuple[Path, str]] = [(("instruments", name), name) for name in sheet.value("instruments") or ()]
     for path, entry in sheet.strategies():
         named += [((*path, "symbols", index), name) for index, name in enumerate(entry.get("symbols", ()))]
@@ -166,6 +173,15 @@ def slippage(sheet: Sheet) -> None:
     needed = SLIPPAGE_NEEDS.get(model or "")
     if needed and not sheet.given("slippage", needed):
         sheet.note(("slippage", needed), f"missing; slippage model {model} needs it")
+
+
+def latency(sheet: Sheet) -> None:
+    """Latencies are told by a file or by constants."""
+    if not sheet.value("book", "latency_file"):
+        return
+    for name in ("order_latency_ms", "response_latency_ms"):
+        if sheet.value("book", name):
+            sheet.note(("book", name), "given together with book.latency_file, which tells it; give one of them")
 
 
 def tiers(sheet: Sheet) -> None:
@@ -219,6 +235,7 @@ RULES: tuple[Callable[[Sheet], None], ...] = (
     known_symbols,
     sizing,
     slippage,
+    latency,
     tiers,
     capacity,
 )

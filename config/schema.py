@@ -32,7 +32,7 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Tapewright run config",
         **root,
-        "anyOf": [_given("symbol"), _given("symbols")],
+        "anyOf": [_given("symbol"), _given("symbols"), _given("book")],
         "allOf": [{"not": {"allOf": [_given(*first), _given(*second)]}} for first, second in EXCLUSIVE],
         "$defs": definitions,
     }

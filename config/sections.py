@@ -12,7 +12,17 @@ import msgspec
 
 from config.kinds import Choice, Field, Flag, Integer, ListOf, Number, Text, section_of
 from config.model import InstrumentOverride
-from engine.settings import Commission, Execution, Funding, InstrumentKind, MarginTier, Risk, Sizing, Slippage
+from engine.settings import (
+    BookExecution,
+    Commission,
+    Execution,
+    Funding,
+    InstrumentKind,
+    MarginTier,
+    Risk,
+    Sizing,
+    Slippage,
+)
 
 ZERO, ONE = Decimal(0), Decimal(1)
 
@@ -178,6 +188,50 @@ EXECUTION = section_of(
         "0.1",
     ),
     without=("fill_model",),
+)
+
+LATENCY_MS = Number(minimum=ZERO, maximum=Decimal(60_000))
+
+BOOK = section_of(
+    BookExecution,
+    "book",
+    "When and where orders fill on a tape with order books and prints.",
+    Field(
+        "fills",
+        words(BookExecution, "fills"),
+        "Whether orders meet the tape's books and prints, or bars made of its prints, as a backtest's do.",
+        "bars",
+    ),
+    Field("order_latency_ms", LATENCY_MS, "Milliseconds that an order or cancel takes to the venue.", "12.5"),
+    Field("response_latency_ms", LATENCY_MS, "Milliseconds that the venue's answer takes back.", "8"),
+    Field(
+        "latency_file",
+        FILE,
+        "CSV or Parquet with columns ts, order_latency_ms, response_latency_ms: latencies by time, in place of the "
+        "two constants.",
+        "data/latency.csv",
+    ),
+    Field(
+        "feed_latency",
+        Flag(),
+        "Whether orders meet the book by the venue's clock, so that what the feed has not brought yet counts.",
+        "false",
+    ),
+    Field(
+        "lateness_ms",
+        Integer(0, 60_000),
+        "How long after its time a record is waited for, before an order or a bar goes on without it.",
+        "500",
+    ),
+    Field("sample_ms", Integer(1, 86_400_000), "Distance of the equity curve's samples.", "1000"),
+    Field(
+        "queue_model",
+        words(BookExecution, "queue_model"),
+        "How a resting order moves forward in its level when the level shrinks without a print.",
+        "power",
+    ),
+    Field("queue_power", Integer(1, 16), "The exponent of queue model `power`.", "3"),
+    Field("stop_trigger", words(BookExecution, "stop_trigger"), "Which price triggers stops.", "mark"),
 )
 
 TIER = section_of(

@@ -25,6 +25,7 @@ from config.kinds import (
 from config.model import Mode
 from config.scalars import INT64_MAX
 from config.sections import (
+    BOOK,
     BPS,
     COMMISSION,
     EXECUTION,
@@ -108,6 +109,7 @@ STRATEGY = Section(
             "The symbols it trades, out of the run's. Left out: all.",
             "[BTCUSDT]",
         ),
+        Field("timeframe", TIMEFRAME, "Length of its bars on a tape. Left out: the run's `timeframe`.", "1s"),
     ),
 )
 
@@ -125,7 +127,7 @@ ROOT = Section(
             "paper",
             default="backtest",
         ),
-        Field("symbol", SYMBOL, "The symbol. One of `symbol` and `symbols` must be given.", "BTCUSDT"),
+        Field("symbol", SYMBOL, "The symbol. One of `symbol` and `symbols` must be given, but on a tape: all of it.", "BTCUSDT"),
         Field("symbols", ListOf(SYMBOL, count_min=1, unique=True), "The symbols.", "[BTCUSDT, ETHUSDT]"),
         Field("timeframe", TIMEFRAME, "Length of the bars that the run steps through.", "1m", required=True),
         Field("start", Moment(), "First instant. Left out: where the data begin.", "2024-01-01"),
@@ -199,6 +201,7 @@ ROOT = Section(
         Field("sizing", SIZING, SIZING.help),
         Field("risk", RISK, RISK.help),
         Field("execution", EXECUTION, EXECUTION.help),
+        Field("book", BOOK, BOOK.help),
         Field(
             "close_at_end",
             Flag(),

@@ -15,6 +15,8 @@ from typing import Any, cast
 import numba
 import numpy as np
 
+from engine.ctx import whole_lots as lots_of
+from engine.instruments import Instrument
 from engine.kernels.book.levels import level_behind, lots_at
 from engine.kernels.compile import inner
 from engine.kernels.layout import (
@@ -33,6 +35,7 @@ from engine.kernels.layout import (
     TOO_MANY_ASKED,
 )
 from engine.kernels.tables import asked_at, book_at, core_at, instrument_at, ledger_of, order_at, row_at
+from engine.reading import scale_of
 
 Function = Callable[[Any, Any, Any, Any], None]
 
@@ -60,6 +63,11 @@ def compiled(state: np.dtype[Any]) -> Callable[[Function], CompiledCallback]:
         return CompiledCallback(function, state)
 
     return decorate
+
+
+def whole_lots(units: float, instrument: Instrument) -> int:
+    """In compiled_state: units as whole lots, rounded down, as `ctx.whole_lots` has them."""
+    return lots_of(units, scale_of(instrument, 0))
 
 
 def _entry_of(function: Function, state: np.dtype[Any]) -> Any:

@@ -20,6 +20,7 @@ StopFill = Literal["worse_of_open_and_trigger", "trigger", "next_open"]
 SlippageModel = Literal["bps", "ticks", "atr", "spread"]
 QueueModel = Literal["trades_only", "power", "log"]
 StopTrigger = Literal["last", "mark", "book"]
+TapeFills = Literal["book", "bars"]
 InstrumentKind = Literal["linear", "inverse", "spot"]
 
 
@@ -109,10 +110,14 @@ class BookExecution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `feed_latency`: orders meet the book by the venue's clock, so what the feed has not brought yet counts; without
     it, by the order in which records were received. `lateness_ms`: how long after its time a record is waited for.
     `queue_model`: how a resting order moves forward in its level. `stop_trigger`: which price triggers stops.
+    `fills`: whether orders meet the book and prints, or bars made of the prints. `latency_file`: latencies that change
+    with time, in place of the two constants.
     """
 
+    fills: TapeFills = "book"
     order_latency_ms: Decimal = ZERO
     response_latency_ms: Decimal = ZERO
+    latency_file: str = ""
     feed_latency: bool = True
     lateness_ms: int = 500
     sample_ms: int = 1_000

@@ -37,7 +37,10 @@ assert _FOOTER.size == FOOTER_BYTES
 
 
 class Header(msgspec.Struct, frozen=True, gc=False):
-    """What stands before a frame's payload. `sum` is the CRC32C of the whole header: the next frame's `chain`."""
+    """What stands before a frame's payload. `sum` is its own CRC32C: the next frame's `chain`.
+
+    (The CRC32C of all 64 bytes would not do: over bytes that end with their own CRC it is the same for every header.)
+    """
 
     codec: int
     kind: int
@@ -97,7 +100,7 @@ def decode_header(raw: bytes) -> Header | None:
         return None
     if not 1 <= first_seq <= _SEQ_MAX - count:
         return None
-    return Header(codec, kind, marks, count, length, payload_sum, first_seq, first_ns, chain, tape_id, checksum(raw))
+    return Header(codec, kind, marks, count, length, payload_sum, first_seq, first_ns, chain, tape_id, own_sum)
 
 
 def encode_footer(footer: Footer) -> bytes:

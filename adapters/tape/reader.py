@@ -193,8 +193,6 @@ class _Run:
             early = max(early, int(np.searchsorted(records["ts_receive_ns"], self._from_ns)))
             if early < header.count:
                 self._from_ns = None
-        if early and early >= rest:
-            self._lost_from = 0  # what was lost lies before what is asked for
         return max(early, rest)
 
     def _flushed(self) -> Iterator[TapeBatch]:

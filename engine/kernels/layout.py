@@ -138,7 +138,7 @@ FIGURES = (
     "report_head", "report_count", "bar_row_count", "output_base", "open_message",
     "message_mode", "message_id", "is_message_snapshot",
     "event", "event_instrument", "event_strategy", "event_next", "event_word", "event_state", "event_row",
-    "asked_count", "asked_next", "is_record_open", "is_clock_running", "level_total",
+    "asked_count", "asked_next", "is_record_open", "stage", "is_clock_running", "is_ending", "level_total",
 )  # fmt: skip
 SETTINGS = (
     "initial_cash", "fill_model", "priority", "limit_touch", "stop_fill", "latency_bars",

@@ -14,7 +14,8 @@ from engine.compiled import (
     order_price,
     position_lots,
     send,
-)  # fmt: skip
+    whole_lots,
+)
 from engine.kernels.layout import GTC, POST_ONLY
 
 STATE = np.dtype([(name, "<i8") for name in ("levels", "step", "half", "lots", "most")])
@@ -33,15 +34,15 @@ def schema():
             "step_ticks": {"type": "int", "default": 10, "min": 1, "max": 1_000_000},
             "half_spread_ticks": {"type": "int", "default": 10, "min": 0, "max": 1_000_000},
             "size": {"type": "float", "default": 0.01, "min": 0.0, "help": "Units of each order."},
-            "max_position": {"type": "float", "default": 0.2, "min": 0.0, "help": "Units, long or short."},
+            "max_position": {"type": "float", "default": 0.2, "min": 0.0, "help": "Units; at least one order."},
         },
     }
 
 
 def compiled_state(params, instrument):
-    lot = float(instrument.lot_size)
-    lots, most = int(params["size"] / lot + 1e-6), int(params["max_position"] / lot + 1e-6)
-    row = (params["levels"], params["step_ticks"], params["half_spread_ticks"], max(1, lots), most)
+    lots = max(1, whole_lots(params["size"], instrument))
+    most = max(lots, whole_lots(params["max_position"], instrument))
+    row = (params["levels"], params["step_ticks"], params["half_spread_ticks"], lots, most)
     return np.array([row], dtype=STATE)
 
 

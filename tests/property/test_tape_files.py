@@ -208,6 +208,33 @@ def test_segments_of_another_tape_or_under_another_name_are_not_read(sealed: Sou
     assert check(mixed)[0].kind == "chain break"
 
 
+def test_a_frame_of_another_writing_of_the_same_tape_is_not_read(tmp_path: Path) -> None:
+    # Both have the same id, seqs and sums that are right: only the chain tells that it never stood there.
+    contents, offsets = [], []
+    for name, seed in (("one", 1), ("other", 2)):
+        with TapeWriter(tmp_path / name, is_new=True, frame_records=8, tape_id=bytes(16)) as writer:
+            writer.append(some_records(80, seed))
+        contents.append((tmp_path / name / "000001.tape").read_bytes())
+        (entries,) = frame_entries(tmp_path / name)
+        offsets.append(entries["offset"].tolist())
+    original = read_all(tmp_path / "one")
+    begin, stop = offsets[0][4:6]
+    foreign = contents[1][offsets[1][4] : offsets[1][5]]
+    (tmp_path / "one" / "000001.tape").write_bytes(contents[0][:begin] + foreign + contents[0][stop:])
+    assert verified(tmp_path / "one", original).lost == [(33, message_stop(original, 41))]
+    assert check(tmp_path / "one")[0].kind == "chain break"
+
+
+def test_a_segment_under_another_name_is_named(sealed: Sound, tmp_path: Path) -> None:
+    folder = tmp_path / "tape"
+    shutil.copytree(sealed.folder, folder)
+    (folder / "000003.tape").replace(folder / "000002.tape")
+    _, (first_lost, *_), (_, second, *_) = (entries["first_seq"].tolist() for entries in sealed.entries[:3])
+    assert verified(folder, sealed.original).lost[0] == (first_lost, message_stop(sealed.original, second))
+    finding = check(folder)[0]
+    assert (finding.kind, finding.segment, finding.offset) == ("chain break", "000002.tape", 0)
+
+
 def test_frames_out_of_another_order_are_not_read(sealed: Sound, tmp_path: Path) -> None:
     content = sealed.contents[0]
     begin, middle, stop = sealed.frame_stops(0)[2:5]

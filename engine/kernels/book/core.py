@@ -201,6 +201,7 @@ def _end_tape(core: Any) -> None:
     _deliver_all(core)
     for ledger_index in range(core.ledger_count):
         cancel_ledger(core, ledger_index, BY_END)
+    core.is_ending = 1
     if core.is_close_at_end == 1:
         for ledger_index in range(core.ledger_count):
             if ledger_at(core, ledger_index).lots != 0:
@@ -228,27 +229,40 @@ def _apply(core: Any, record: Any, index: int) -> None:
 
 @inner
 def _before(core: Any, record: Any, index: int) -> int:
-    """Everything that happens before a record: the clock, then what reaches the venue; WAKE_DONE when all has."""
-    if core.is_clock_running == 0:
-        start_clock(core, record.ts_receive_ns)
-    if record.kind == GAP and record.a == GAP_DOWNTIME:
-        skip_clock(core, record.ts_receive_ns)
-    elif core.next_due_ns <= record.ts_receive_ns:
-        wake = run_clock(core, record.ts_receive_ns)
-        if wake != WAKE_DONE:
-            return wake
-    core.record_ns = record.ts_receive_ns
-    if not _is_of_market(record.kind):
-        return WAKE_DONE
+    """Everything that happens before a record: the clock, then what reaches the venue, then bars; WAKE_DONE at its end.
+
+    Each happens once, wherever a strategy in Python interrupts it: `core.stage` says how far it has come.
+    """
+    if core.stage == 0:
+        if core.is_clock_running == 0:
+            start_clock(core, record.ts_receive_ns)
+        if record.kind == GAP and record.a == GAP_DOWNTIME:
+            skip_clock(core, record.ts_receive_ns)
+        elif core.next_due_ns <= record.ts_receive_ns:
+            wake = run_clock(core, record.ts_receive_ns)
+            if wake != WAKE_DONE:
+                return wake
+        core.record_ns = record.ts_receive_ns
+        if not _is_of_market(record.kind):
+            return WAKE_DONE
+        _reach_venue(core, index, _venue_ns(core, record, index))
+        if record.kind != PRINT:
+            return WAKE_DONE
+        core.stage = 1
+    wake = _close_bars(core, index, record.ts_receive_ns, _print_ns(core, record, index))
+    if wake == WAKE_DONE:
+        core.stage = 0
+    return wake
+
+
+@inner
+def _reach_venue(core: Any, index: int, venue_ns: int) -> None:
+    """Let the venue's time pass up to a record's."""
     instrument = instrument_at(core, index)
-    venue_ns = _venue_ns(core, record, index)
     if venue_ns >= instrument.next_hour_ns or instrument.next_hour_ns == NEVER:
         note_hour(core, index, venue_ns)
     if venue_ns >= instrument.venue_due_ns:
         venue_phase(core, index, venue_ns)
-    if record.kind == PRINT:
-        return _close_bars(core, index, record.ts_receive_ns, _print_ns(core, record, index))
-    return WAKE_DONE
 
 
 @inner

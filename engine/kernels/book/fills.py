@@ -18,6 +18,7 @@ from engine.kernels.layout import (
     BOOK_OUTPUT,
     BOOK_VALID,
     BOUNDED,
+    BY_END,
     BY_FOK,
     BY_HALT,
     BY_IOC,
@@ -106,7 +107,9 @@ def fill_at(core: Any, slot: int, most: int, price: int, base: int, liquidity: i
     order.filled_lots += size
     remaining -= size
     step_state(core, slot, FILLED if remaining == 0 else PARTIAL)
-    why = BY_HALT if order.flags & SYSTEM != 0 else NONE
+    why = NONE
+    if order.flags & SYSTEM != 0:
+        why = BY_END if core.is_ending == 1 else BY_HALT
     cost_before = ledger.cost
     emit_book(core, order.strategy, index, order.id, model, confidence, ahead)
     row = core.output_base + core.output_count
