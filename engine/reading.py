@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -179,6 +179,13 @@ class OrderReader:
     def __init__(self, scales: Sequence[Scale]) -> None:
         self._scales = scales
         self._orders: dict[int, dict[str, int]] = {}
+
+    def know(self, orders: Iterable[Any]) -> None:
+        """Take up after a snapshot: rows of the core's order table, those whose updates are still to come."""
+        names = {"lots": "lots", "limit": "limit_ticks", "stop": "stop_ticks", "type": "type", "tag": "tag"}
+        self._orders = {
+            int(order["id"]): {name: int(order[field]) for name, field in names.items()} for order in orders
+        }
 
     def updates(self, rows: NDArray[np.int64]) -> Iterator[OrderUpdate]:
         """Updates of ORDER and FILL rows, in order; rows of other kinds are passed over."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -128,6 +130,27 @@ class Indicators:
         setattr(self, name, function)
         return function
 
+    def asked(self) -> list[tuple[Any, ...]]:
+        """What has been asked for of known series, oldest first: keys that `ask` takes."""
+        return list(self._memo)
+
+    def ask(self, keys: Sequence[tuple[Any, ...]]) -> None:
+        """Ask again for what `asked` gave, as a run that goes on from a snapshot has to."""
+        for key in keys:
+            name, sources, parameters = key
+            self._memo.setdefault(key, _Known(key, compute(name, parameters, [self._full(each) for each in sources])))
+
+    def values(self) -> dict[str, dict[str, float]]:
+        """What has been asked for, as it was written, with its outputs at the current bar; NaN before the first."""
+        place = self._window.stop - 1
+        return {
+            _written(known.key): {
+                output: float(column[place]) if place >= 0 else math.nan
+                for output, column in zip(DEFINITIONS[known.key[0]].outputs, known.full, strict=True)
+            }
+            for known in self._memo.values()
+        }
+
     def _function(self, name: str) -> Any:
         """The function behind `ind.NAME`, with quick ways for `ctx.close` and for the market's own columns."""
         window = self._window
@@ -208,6 +231,19 @@ class Indicators:
         key, output = source
         full: NDArray[Any] = self._memo[key].full[output]
         return full
+
+
+def _written(source: Any) -> str:
+    """A known series as a strategy writes it: `close`, `ema(close, 12)`, `sma(macd(close, 12, 26, 9).signal, 5)`."""
+    if isinstance(source, str):
+        return source
+    name, inputs, parameters = source
+    named = [
+        each if isinstance(each, str)
+        else _written(each[0]) + (f".{outputs[each[1]]}" if len(outputs := DEFINITIONS[each[0][0]].outputs) > 1 else "")
+        for each in inputs
+    ]  # fmt: skip
+    return f"{name}({', '.join([*named, *map(str, parameters)])})"
 
 
 def _is_plain(value: object) -> bool:

@@ -48,8 +48,18 @@ class Schema(msgspec.Struct, frozen=True):
     timer_ms: int | str = 0
 
 
+class CodeFile(msgspec.Struct, frozen=True):
+    """A file of a strategy as it was read and run."""
+
+    path: str
+    source: bytes
+
+
 class Strategy(msgspec.Struct, frozen=True):
-    """A strategy ready to run: its schema, its functions (None where it has none), where it came from."""
+    """A strategy ready to run: its schema, its functions (None where it has none), where it came from.
+
+    `files` is the code that runs, so that it can be kept with what it did.
+    """
 
     schema: Schema
     path: str
@@ -67,6 +77,7 @@ class Strategy(msgspec.Struct, frozen=True):
     on_gap: Callable[[Any, Any], object] | None = None
     on_timer: Callable[[Any], object] | None = None
     compiled_state: Callable[[dict[str, InputValue], Any], Any] | None = None
+    files: tuple[CodeFile, ...] = ()
 
 
 def source_digest(*sources: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -43,6 +43,16 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 GAP_REASONS = ("", "disconnected", "sequence", "rot", "downtime", "crossed", "cut", "rejected")
+
+
+def open_orders(engine: BookEngine, ledger: int) -> Iterator[Any]:
+    """A ledger's rows of the order table, oldest first: also what has ended and is still to be reported."""
+    state = engine.state
+    slot = int(state.ledgers["first_order"][ledger])
+    while slot >= 0:
+        row = state.orders[slot]
+        slot = int(row["next"])
+        yield row
 
 
 class TapeAccount(Account):
@@ -230,12 +240,8 @@ class TapeContext(Context):
 
     def order_rows(self) -> list[tuple[int, int, int]]:
         """The strategy's orders as (id, signed lots, limit in ticks), oldest first; those it knows to be at work."""
-        state = self._engine.state
-        slot = int(state.ledgers["first_order"][self._ledger])
-        found = []
-        while slot >= 0:
-            row = state.orders[slot]
-            if row["known_state"] < layout.FILLED:
-                found.append((int(row["id"]), int(row["lots"]), int(row["limit_ticks"])))
-            slot = int(row["next"])
-        return found
+        return [
+            (int(row["id"]), int(row["lots"]), int(row["limit_ticks"]))
+            for row in open_orders(self._engine, self._ledger)
+            if row["known_state"] < layout.FILLED
+        ]

@@ -15,12 +15,13 @@ from engine.book_state import CALLBACKS, Latency, Listener, TapeMarket
 from engine.boundary import strategy_boundary
 from engine.compiled import CompiledCallback
 from engine.ctx import LogLine
+from engine.errors import StrategyError
 from engine.instruments import Instrument
 from engine.kernels import layout
 from engine.reading import OrderReader, scale_of, trades_of
 from engine.replay import Progress, RunResult, StrategyRun, plain_state
 from engine.settings import RunSettings
-from engine.tape_ctx import GAP_REASONS, FundingEvent, Gap, Print, TapeAccount, TapeContext
+from engine.tape_ctx import GAP_REASONS, FundingEvent, Gap, Print, TapeAccount, TapeContext, open_orders
 
 Batches = Callable[[], Iterable[NDArray[Any]]]
 _NAMES = {
@@ -80,14 +81,15 @@ def _no_bars(instrument: Instrument, timeframe: str) -> Bars:
 
 
 class _Runner:
-    """One strategy on one market of a tape."""
+    """One strategy on one market of a tape; `told` is the callback called last, with the host's time."""
 
-    __slots__ = ("context", "reader", "run")
+    __slots__ = ("context", "reader", "run", "told")
 
     def __init__(self, run: StrategyRun, context: TapeContext, reader: OrderReader) -> None:
         self.run = run
         self.context = context
         self.reader = reader
+        self.told: tuple[str, int] = ("", 0)
 
 
 class TapeReplay:
@@ -125,8 +127,18 @@ class TapeReplay:
         make = run.strategy.compiled_state
         if make is None:
             return None
-        with strategy_boundary(run.name, run.strategy.path, "", "compiled_state"):
-            return np.concatenate([np.atleast_1d(make(dict(run.params), own)) for own in self.tape.instruments])
+        rows = []
+        for own in self.tape.instruments:
+            with strategy_boundary(run.name, run.strategy.path, own.symbol, "compiled_state"):
+                rows.append(np.atleast_1d(make(dict(run.params), own)))
+            for name in CALLBACKS:
+                callback = getattr(run.strategy, name)
+                if isinstance(callback, CompiledCallback) and (rows[-1].dtype, len(rows[-1])) != (callback.state, 1):
+                    raise StrategyError(
+                        f"{run.name}: compiled_state gives {len(rows[-1])} × {rows[-1].dtype}, not the state of {name}",
+                        remedy=f"Return an array of one row of {callback.state}.",
+                    )
+        return np.concatenate(rows)
 
     def _listener(self, index: int, run: StrategyRun, timeframe: str) -> Listener:
         strategy = run.strategy
@@ -212,6 +224,7 @@ class TapeReplay:
         core = self.engine.state.core
         event, strategy, market = (int(core[name][0]) for name in ("event", "event_strategy", "event_instrument"))
         runner = self._runners[strategy, market]
+        runner.told = (_NAMES[event], int(core["ts_ns"][0]))
         try:
             self._call(event, runner, records, position)
         except Exception:
@@ -272,8 +285,12 @@ class TapeReplay:
         if len(after) and int(after[0, 2]) & 0xFF == layout.TRADE_OUTPUT:
             strategy.on_trade(context, trades_of(after, self.scales, [run.name for run in self.runs])[0])
 
+    def watchers(self) -> list[tuple[str, TapeContext, tuple[str, int]]]:
+        """Each strategy on each of its markets: its name, its ctx, the callback called last and when (host's time)."""
+        return [(runner.run.name, runner.context, runner.told) for runner in self._runners.values()]
+
     def snapshot(self) -> bytes:
-        """The run between two batches: the engine, each `ctx.state`, each compiled strategy's state."""
+        """The run between two batches: the engine, each `ctx.state` and what it showed, each compiled one's state."""
         return msgspec.msgpack.encode(
             {
                 "engine": self.engine.snapshot(),
@@ -281,6 +298,9 @@ class TapeReplay:
                 "compiled": [None if state is None else state.tobytes() for state in self._compiled_states],
                 "consumed": self._consumed,
                 "log": self.account.log,
+                "shown": [
+                    (runner.context.stop, runner.told, runner.context.ind.asked()) for runner in self._runners.values()
+                ],
             },
             enc_hook=plain_state,
         )
@@ -299,7 +319,14 @@ class TapeReplay:
                 state_array[:] = np.frombuffer(stored, dtype=state_array.dtype)
         self._consumed = found["consumed"]
         self.account.log[:] = [msgspec.convert(line, LogLine) for line in found["log"]]
-        rows = self.engine.output_rows(0, 1 << 62)
-        for runner in self._runners.values():
-            for _ in runner.reader.updates(rows):
-                pass
+        for (strategy, market), (stop, told, asked) in zip(self._runners, found["shown"], strict=True):
+            runner = self._runners[strategy, market]
+            runner.context.show(stop)
+            runner.context.ind.ask([_as_key(key) for key in asked])
+            runner.told = (told[0], told[1])
+            runner.reader.know(open_orders(self.engine, strategy * len(self.scales) + market))
+
+
+def _as_key(value: Any) -> Any:
+    """A key of an indicator as it was before a snapshot made lists of its tuples."""
+    return tuple(_as_key(each) for each in value) if isinstance(value, list) else value

@@ -22,7 +22,7 @@ from engine.figures.trades import Trade
 from engine.indicators import parse_spec
 from engine.reading import OrderUpdate
 from engine.settings import Sizing
-from engine.strategy import Input, InputValue, Schema, Strategy, source_digest
+from engine.strategy import CodeFile, Input, InputValue, Schema, Strategy, source_digest
 from strategies.loading import raised
 from strategies.parts import Part
 
@@ -262,6 +262,7 @@ def join(entry: Part, exit_part: Part, sizing: Sizing) -> tuple[Strategy, dict[s
         schema=_joined_schema(entry, exit_part), path=str(entry.path),
         source_hash=source_digest(entry.source, exit_part.source),
         on_init=on_init, on_bar=on_bar, on_order=on_order, on_trade=on_trade, on_finish=on_finish,
+        files=tuple(CodeFile(str(part.path), part.source) for part in (entry, exit_part)),
     )  # fmt: skip
     params = {f"entry_{name}": value for name, value in entry.params.items()}
     return strategy, params | {f"exit_{name}": value for name, value in exit_part.params.items()}

@@ -21,7 +21,7 @@ import msgspec
 
 from engine.compiled import CompiledCallback
 from engine.errors import InputMissingError, StrategyError
-from engine.strategy import CALLBACKS, Schema, Strategy, checked_schema, source_digest
+from engine.strategy import CALLBACKS, CodeFile, Schema, Strategy, checked_schema, source_digest
 
 _CONTRACT = {
     "schema": "schema()",
@@ -99,6 +99,7 @@ def load_strategy(path: Path) -> Strategy:
     """Run a strategy's file and check it; raises StrategyError with every mistake at once."""
     file = run_file(path)
     problems = [problem for name in _CONTRACT for problem in _callback_problems(file.module, name)]
+    problems += _compiled_problems(file.module)
     problems += _missing(file.module)
     schema = None
     if callable(getattr(file.module, "schema", None)) and not any(text.startswith("schema()") for text in problems):
@@ -109,7 +110,8 @@ def load_strategy(path: Path) -> Strategy:
     refuse(path, problems)
     assert schema is not None
     functions = {name: getattr(file.module, name, None) for name in (*CALLBACKS, "signals", "compiled_state")}
-    return Strategy(schema=schema, path=str(path), source_hash=source_digest(file.source), **functions)
+    files = (CodeFile(str(path), file.source),)
+    return Strategy(schema=schema, path=str(path), source_hash=source_digest(file.source), files=files, **functions)
 
 
 def called_schema(file: SourceFile) -> Schema:
@@ -164,6 +166,18 @@ def _callback_problems(module: ModuleType, name: str) -> list[str]:
     if not takes(cast("Callable[..., Any]", function), written.count(",") + (written[-2] != "(")):
         return [f"{written}: it is written as {name}{inspect.signature(function)}; write def {written}"]
     return []
+
+
+def _compiled_problems(module: ModuleType) -> list[str]:
+    """What compiled callbacks need and what they rule out."""
+    compiled = [name for name in _COMPILED if isinstance(getattr(module, name, None), CompiledCallback)]
+    problems = []
+    if compiled and getattr(module, "compiled_state", None) is None:
+        written = _CONTRACT["compiled_state"]
+        problems.append(f"no {written}: {_CONTRACT[compiled[0]]} is compiled, and this makes its state")
+    if "on_order" in compiled and getattr(module, "on_trade", None) is not None:
+        problems.append("on_trade(ctx, trade): not called where on_order is compiled; write one of the two otherwise")
+    return problems
 
 
 def _missing(module: ModuleType) -> list[str]:

@@ -21,6 +21,22 @@ def as_int64(value: Any) -> int:
 
 
 @inner
+def multiply_wrapping(a: int, b: int) -> int:
+    """a·b, its lowest 64 bits.
+
+    numba tells the compiler that signed sums and products never overflow, and the compiler believes it: where they
+    are meant to wrap they must be unsigned.
+    """
+    return as_int64(np.uint64(a) * np.uint64(b))
+
+
+@inner
+def add_wrapping(a: int, b: int) -> int:
+    """a + b, its lowest 64 bits; see `multiply_wrapping`."""
+    return as_int64(np.uint64(a) + np.uint64(b))
+
+
+@inner
 def divide_product(a: int, b: int, c: int) -> tuple[int, int]:
     """Quotient and remainder of a·b ÷ c for a, b ≥ 0, c > 0; saturates where the quotient has 64 bits or more."""
     product = np.float64(a) * np.float64(b)
@@ -32,7 +48,7 @@ def divide_product(a: int, b: int, c: int) -> tuple[int, int]:
     if estimate < _QUOTIENT_SAFE and c < _DIVISOR_SAFE:
         # The estimate is off by at most 2^10, so the remainder is exact although a·b itself wraps.
         quotient = as_int64(estimate)
-        remainder = a * b - quotient * c
+        remainder = as_int64(np.uint64(a) * np.uint64(b) - np.uint64(quotient) * np.uint64(c))
         correction = remainder // c
         return quotient + correction, remainder - correction * c
     return _divide_long(a, b, c)

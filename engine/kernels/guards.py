@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.kernels.arithmetic import muldiv
+from engine.kernels.arithmetic import add_wrapping, muldiv
 from engine.kernels.compile import inner
 from engine.kernels.hashing import extend, rotate_left_32
 from engine.kernels.layout import (
@@ -99,7 +99,7 @@ def end_step(core: Any) -> None:
     sample = sample_at(core, core.sample_count)
     sample.ts_ns, sample.equity, sample.exposure, sample.margin = core.ts_ns, equity, core.exposure, core.margin
     core.sample_count += 1
-    core.hash = extend(core.hash, equity + rotate_left_32(core.exposure))
+    core.hash = extend(core.hash, add_wrapping(equity, rotate_left_32(core.exposure)))
     core.equity_peak = max(core.equity_peak, equity)
     day = (core.ts_ns - 1) // DAY_NS
     if day != core.day:

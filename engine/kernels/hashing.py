@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.kernels.arithmetic import multiply_wrapping
 from engine.kernels.compile import inner
 from engine.kernels.layout import OUTPUT_WORDS
 
@@ -24,13 +25,13 @@ def splitmix64(seed: int) -> int:
     return value ^ (value >> 31)
 
 
-FOLD = np.array([splitmix64(index + 1) | 1 for index in range(OUTPUT_WORDS)], dtype=np.uint64).view(np.int64)
+FOLD = np.array([splitmix64(index + 1) | 1 for index in range(OUTPUT_WORDS)], dtype=np.uint64)
 
 
 @inner
 def extend(chain: int, word: int) -> int:
     """The chain after one more word."""
-    mixed = (chain ^ word) * _MULTIPLIER
+    mixed = multiply_wrapping(chain ^ word, _MULTIPLIER)
     return mixed ^ ((mixed >> 32) & _LOW_HALF)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from engine.kernels.arithmetic import as_int64
 from engine.kernels.compile import inner
 from engine.kernels.hashing import FOLD, extend
@@ -25,6 +27,12 @@ def header(kind: int, order_state: int, reason: int, detail: int, strategy: int,
 
 
 @inner
+def _folded(word: int, place: int) -> Any:
+    """A word's share of its row's sum, unsigned, because it wraps."""
+    return np.uint64(word) * FOLD[place]
+
+
+@inner
 def emit(core: Any, head: int, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int, i: int, j: int, k: int,
          m: int, n: int) -> None:  # fmt: skip
     """Write the next row and fold it into the chain.
@@ -35,10 +43,10 @@ def emit(core: Any, head: int, a: int, b: int, c: int, d: int, e: int, f: int, g
     row.w0, row.w1, row.w2 = core.seq, core.ts_ns, head
     row.w3, row.w4, row.w5, row.w6, row.w7, row.w8, row.w9 = a, b, c, d, e, f, g
     row.w10, row.w11, row.w12, row.w13, row.w14, row.w15 = h, i, j, k, m, n
-    folded = core.seq * FOLD[0] + core.ts_ns * FOLD[1] + head * FOLD[2] + a * FOLD[3]
-    folded += b * FOLD[4] + c * FOLD[5] + d * FOLD[6] + e * FOLD[7] + f * FOLD[8] + g * FOLD[9]
-    folded += h * FOLD[10] + i * FOLD[11] + j * FOLD[12] + k * FOLD[13] + m * FOLD[14] + n * FOLD[15]
-    core.hash = extend(core.hash, folded)
+    folded = _folded(core.seq, 0) + _folded(core.ts_ns, 1) + _folded(head, 2) + _folded(a, 3)
+    folded += _folded(b, 4) + _folded(c, 5) + _folded(d, 6) + _folded(e, 7) + _folded(f, 8) + _folded(g, 9)
+    folded += _folded(h, 10) + _folded(i, 11) + _folded(j, 12) + _folded(k, 13) + _folded(m, 14) + _folded(n, 15)
+    core.hash = extend(core.hash, as_int64(folded))
     core.output_count += 1
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.kernels.arithmetic import as_int64
+from engine.kernels.arithmetic import add_wrapping, as_int64
 from engine.kernels.compile import inner
 from engine.kernels.hashing import extend, rotate_left_32
 from engine.kernels.layout import BAR, DAY_NS, E12, HALT_DAILY, INVERSE, LAST, SLIP_ATR, SPOT
@@ -113,7 +113,7 @@ def run_quiet(core: Any, events: Any, start: int, stop: int, steps: int) -> int:
         sample = sample_at(core, first_sample + position)
         sample.ts_ns, sample.equity = ts_ns, equity
         sample.exposure, sample.margin = exposure, fixed_margin + (notional & margin_mask)
-        chain = extend(chain, equity + rotate_left_32(exposure))
+        chain = extend(chain, add_wrapping(equity, rotate_left_32(exposure)))
         peak = max(peak, equity)
         position += 1
     if position == start:

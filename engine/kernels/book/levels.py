@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.kernels.arithmetic import multiply_wrapping
 from engine.kernels.compile import inner, kernel
 from engine.kernels.layout import ASK, BID
 from engine.kernels.tables import book_at, cell_at, far_at, first_at
@@ -31,7 +32,7 @@ def is_near(book: Any, price: int) -> bool:
 
 @inner
 def _far_home(book: Any, key: int) -> int:
-    mixed = key * _SPREAD
+    mixed = multiply_wrapping(key, _SPREAD)
     return (mixed ^ (mixed >> 29)) & (book.far_size - 1)
 
 

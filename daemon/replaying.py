@@ -1,0 +1,305 @@
+"""A tape and a config to a run, and the run to its results: what `replay`, `verify` and `inspect` have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from adapters.captures.importing import software
+from adapters.latency_files import read_latencies, write_latencies
+from adapters.replay_files import (
+    LATENCY_FILE,
+    SnapshotPlace,
+    StoredCode,
+    StoredReplay,
+    write_code,
+    write_replay,
+    write_snapshot,
+)
+from adapters.result_files import results_folder, write_results
+from adapters.run_log import write_run_log
+from adapters.summary import RunFacts
+from adapters.tape import Session, TapeFacts, TapeReader
+from config.document import to_document
+from config.model import RunConfig
+from daemon.runs import figures_of, run_document, strategy_runs
+from daemon.stages import Quiet, Stages
+from daemon.tape_bars import holds_bars, made_markets, stored_markets
+from daemon.tape_markets import Part, Reading, chosen_markets, tape_instruments, tape_markets
+from engine.bars import NS_PER_SECOND, timeframe_ns
+from engine.book_state import Latency
+from engine.compiled import CompiledCallback
+from engine.errors import ConfigError, InputMissingError
+from engine.figures.metrics import Metrics
+from engine.figures.trades import Trade
+from engine.kernels.compile import CACHE_FOLDER, is_compiled
+from engine.market import Market
+from engine.replay import Replay, RunResult, StrategyRun
+from engine.tape_replay import TapeInput, TapeReplay
+from strategies.registry import Registry
+
+SNAPSHOTS_COUNT = 4
+_BARS_ONLY = "Run it on bars made of the prints: --set book.fills=bars"
+_BOOK_CALLBACKS = ("on_bar", "on_book", "on_print", "on_timer")
+
+
+class TapeRun(msgspec.Struct, frozen=True):
+    """A run on a tape that is ready to start: on its records (`tape`), or else on bars (`markets`)."""
+
+    config: RunConfig
+    reading: Reading
+    facts: TapeFacts
+    session: Session
+    runs: tuple[StrategyRun, ...]
+    symbols: tuple[str, ...]
+    notes: tuple[str, ...]
+    latencies: tuple[Latency, ...] = ()
+    tape: TapeInput | None = None
+    markets: tuple[Market, ...] = ()
+
+    @property
+    def start_ns(self) -> int:
+        """When the run's starting balance stood."""
+        if self.tape is not None:
+            return max(self.facts.first_ns, self.reading.start_ns or 0)
+        return min(int(market.bars.ts_ns[0]) for market in self.markets)
+
+
+def tape_run(
+    reader: TapeReader, config: RunConfig, registry: Registry, *, latencies: Sequence[Latency] = (),
+    last_seq: int | None = None, is_market_only: bool = False,
+) -> TapeRun:  # fmt: skip
+    """Make a run ready: markets from the tape's SESSION, strategies from the config (none, if `is_market_only`).
+
+    `last_seq`: read no further. Raises a TapewrightError with its remedy where the two do not fit together.
+    """
+    facts, session = reader.facts(), reader.session()
+    if facts.first_ns == 0:
+        raise InputMissingError(f"{reader.folder} holds no record but documents", remedy="Import a recording into it.")
+    reading = Reading(
+        reader, facts.first_ns, facts.last_seq if last_seq is None else last_seq, config.start_ns, config.end_ns
+    )
+    chosen = chosen_markets(str(reader.folder), session, config)
+    is_stored = [holds_bars(session.instruments[number]) for number in chosen]
+    if any(is_stored) and not all(is_stored):
+        bars = [session.instruments[number].symbol for number, each in zip(chosen, is_stored, strict=True) if each]
+        raise ConfigError(
+            f"{reader.folder} holds bars of {', '.join(bars)}, and books or prints of the others",
+            remedy="Choose symbols of one kind with --set symbols=[...].",
+        )
+    is_on_bars = any(is_stored) or config.settings.book.fills == "bars"
+    known = tuple(instrument.symbol for instrument in session.instruments)
+    symbols = tuple(known[number] for number in chosen) if is_on_bars else known
+    runs: tuple[StrategyRun, ...] = ()
+    if not is_market_only:
+        named = msgspec.structs.replace(config, symbols=tuple(known[number] for number in chosen))
+        runs = tuple(strategy_runs(registry, named, symbols))
+    made = TapeRun(config, reading, facts, session, runs, symbols, (), tuple(latencies))
+    if is_on_bars:
+        return _on_bars(made, chosen, is_stored=any(is_stored))
+    return _on_records(made)
+
+
+def _on_records(made: TapeRun) -> TapeRun:
+    for run in made.runs:
+        if run.strategy.signals is not None and not any(getattr(run.strategy, name) for name in _BOOK_CALLBACKS):
+            raise ConfigError(
+                f"{run.name} gives signals for bars only; on a tape with books strategies are told as things happen",
+                remedy=_BARS_ONLY,
+            )
+    tape, notes = _tape_input(made)
+    return msgspec.structs.replace(made, tape=tape, notes=tuple(notes))
+
+
+def _tape_input(made: TapeRun) -> tuple[TapeInput, list[str]]:
+    instruments = tape_instruments(made.session, made.config)
+    markets, notes = tape_markets(made.reading, made.session)
+    lines = [
+        f"{entry.symbol}: {instrument.kind}, tick {instrument.tick_size}, lot {instrument.lot_size};"
+        f" {', '.join(entry.channels) or 'nothing'}; clock offset {market.clock_offset_ns / NS_PER_SECOND:+.6f} s"
+        for entry, instrument, market in zip(made.session.instruments, instruments, markets, strict=True)
+    ]
+    records = min(made.facts.records_count, made.reading.last_seq)
+    return TapeInput(instruments, markets, made.reading.batches, made.latencies, records), [*lines, *notes]
+
+
+def _on_bars(made: TapeRun, chosen: list[int], *, is_stored: bool) -> TapeRun:
+    for run in made.runs:
+        if isinstance(run.strategy.on_bar, CompiledCallback) or not (run.strategy.on_bar or run.strategy.signals):
+            raise ConfigError(
+                f"{run.name} has no on_bar in Python and no signals, so that bars alone do not tell it anything",
+                remedy="The tape holds bars: run another strategy." if is_stored else "Run it with book.fills: book.",
+            )
+    frames = {run.timeframe for run in made.runs if run.timeframe}
+    default = any(not run.timeframe for run in made.runs) or not made.runs
+    wanted = sorted(frames | ({made.config.timeframe} if default else set()), key=timeframe_ns)
+    if len(wanted) > 1:
+        raise ConfigError(
+            f"{made.config.source}: strategies want bars of {', '.join(wanted)}; a run on bars has one length",
+            remedy="Give all strategies one timeframe, or run them with book.fills: book.",
+        )
+    if is_stored:
+        markets, notes = stored_markets(made.reading, made.session, chosen, wanted[0], made.config)
+    else:
+        tape, first = _tape_input(made)
+        markets, notes = made_markets(tape, made.reading, chosen, wanted[0], made.config)
+        notes = [*first, *notes]
+    if made.config.funding.enabled and made.config.funding.file:
+        notes.append("funding.file is not read: a tape carries its own funding")
+    return msgspec.structs.replace(made, markets=tuple(markets), notes=tuple(notes))
+
+
+Snapshots = Callable[[bytes, int, int], None]
+
+
+def run_to_end(
+    run: TapeRun, stages: Stages | None = None, snapshots: Snapshots | None = None,
+    cut: Callable[[Iterator[Part]], Iterator[Part]] | None = None,
+) -> RunResult:  # fmt: skip
+    """Run from the start to the end. `snapshots` is handed some on the way; `cut` cuts the batches elsewhere."""
+    stages = stages or Quiet()
+    if run.tape is None:
+        replay = Replay(run.config.settings, run.markets, run.runs)
+        replay.prepare()
+        return replay.run(stages.progress)
+    replay = tape_replay(run)
+    replay.start()
+    total = run.tape.records
+    due = [total * number // (SNAPSHOTS_COUNT + 1) for number in range(1, SNAPSHOTS_COUNT + 1)] if snapshots else []
+    due = sorted({count for count in due if count > 0})
+    consumed = 0
+    parts = run.reading.parts()
+    for part in cut(parts) if cut is not None else parts:
+        for piece in _pieces(part, [count - consumed for count in due]):
+            replay.consume(piece.records)
+            consumed += len(piece.records)
+            stages.progress(consumed, max(total, consumed + 1))
+            if due and consumed >= due[0]:
+                assert snapshots is not None
+                snapshots(replay.snapshot(), piece.next_seq, int(piece.records["ts_receive_ns"][-1]))
+                due = [count for count in due if count > consumed]
+    result = replay.finish()
+    stages.progress(max(total, consumed), max(total, consumed))
+    return result
+
+
+def _pieces(part: Part, counts: list[int]) -> Iterator[Part]:
+    """A part, cut after these numbers of records."""
+    stops = [count for count in counts if 0 < count < len(part.records)]
+    for start, stop in zip([0, *stops], [*stops, len(part.records)], strict=True):
+        next_seq = part.next_seq if stop == len(part.records) else part.first_seq + stop
+        yield Part(part.first_seq + start, part.records[start:stop], next_seq)
+
+
+def tape_replay(run: TapeRun) -> TapeReplay:
+    """The run on records, before its first one."""
+    assert run.tape is not None
+    return TapeReplay(run.config.settings, run.tape, run.runs, run.config.timeframe)
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Seconds of each stage, monotonic clock."""
+
+    load: float
+    loop: float
+    write: float
+    total: float
+
+
+class ReplayReport(msgspec.Struct, frozen=True):
+    """A finished replay: its figures, its files, how long it took."""
+
+    run_id: str
+    folder: Path
+    facts: RunFacts
+    records: int
+    result: RunResult
+    trades: list[Trade]
+    metrics: Metrics
+    timings: Timings
+
+
+def replay(home: Path, folder: Path, config: RunConfig, stages: Stages | None = None) -> ReplayReport:
+    """Run a config on a tape and write its results under the home folder.
+
+    Raises a TapewrightError with its remedy for every expected trouble; then no results are left behind.
+    """
+    stages = stages or Quiet()
+    begun = time.perf_counter()
+    latency_file = config.settings.book.latency_file
+    latencies = read_latencies(home / latency_file) if latency_file else ()
+    run = tape_run(TapeReader(folder), config, Registry(home), latencies=latencies)
+    for line in run.notes:
+        stages.stage(line)
+    stages.stage(f"Tape opened ({run.facts.records_count:,} records)")
+    if not is_core_compiled(run):
+        stages.stage("Compiling the engine: once for this version, some 30 seconds")
+    kept: list[tuple[bytes, int, int]] = []
+    after_load = time.perf_counter()
+    stages.stage("Starting replay loop...")
+    result = run_to_end(run, stages, lambda *snapshot: kept.append(snapshot))
+    after_loop = time.perf_counter()
+    stages.stage("Calculating metrics...")
+    only = run.markets[0].bars.close if len(run.markets) == 1 else None
+    curve, trades, figures = figures_of(result, run.start_ns, config, only)
+    results = results_folder(home, "-".join(_traded(run)), "-".join(each.name for each in run.runs), datetime.now(UTC))
+    document = run_document(config, run.runs, result) | {"tape": str(folder), "tape_digest": run.facts.digest}
+    write_results(results, trades=trades, equity=curve, metrics=figures, run=document)
+    write_run_log(results, result, run.notes, with_book=run.tape is not None)
+    _write_run(results, run, result, kept)
+    end = time.perf_counter()
+    stages.stage(f"Replay completed: {results}")
+    timings = Timings(after_load - begun, after_loop - after_load, end - after_loop, end - begun)
+    return ReplayReport(
+        results.name, results, _facts(run, result), _records(run), result, trades, figures, timings
+    )  # fmt: skip
+
+
+def is_core_compiled(run: TapeRun) -> bool:
+    """Whether the machine code that a run needs lies in the cache."""
+    if run.tape is None:
+        return is_compiled()
+    return CACHE_FOLDER is not None and any(CACHE_FOLDER.rglob("core.advance_book-*.nbc"))
+
+
+def _traded(run: TapeRun) -> list[str]:
+    """The symbols that a strategy trades, in the order of the tape."""
+    markets = {market for each in run.runs for market in each.markets}
+    return [symbol for number, symbol in enumerate(run.symbols) if number in markets]
+
+
+def _records(run: TapeRun) -> int:
+    return min(run.facts.records_count, run.reading.last_seq)
+
+
+def _facts(run: TapeRun, result: RunResult) -> RunFacts:
+    book, is_book = run.config.settings.book, run.tape is not None
+    return RunFacts(
+        symbol="-".join(_traded(run)),
+        strategy="-".join(each.name for each in run.runs),
+        timeframe=f"{book.sample_ms} ms" if is_book else run.markets[0].bars.timeframe,
+        fill_model=f"book, queue {book.queue_model}" if is_book else run.config.settings.execution.fill_model,
+        ambiguous_bars=None if is_book else result.figures["ambiguous_bars"],
+        run_hash=f"{result.hash:016x}",
+        rows="Samples" if is_book else "Bars",
+    )
+
+
+def _write_run(folder: Path, run: TapeRun, result: RunResult, snapshots: list[tuple[bytes, int, int]]) -> None:
+    """Write what `verify` and `inspect` need."""
+    places: list[SnapshotPlace] = [write_snapshot(folder, *snapshot) for snapshot in snapshots]
+    code: list[StoredCode] = [row for each in run.runs for row in write_code(folder, each.name, each.strategy.files)]
+    if run.latencies:
+        write_latencies(folder / LATENCY_FILE, run.latencies)
+    document: dict[str, Any] = to_document(run.config)
+    stored = StoredReplay(
+        software=software(), hash=f"{result.hash:016x}", tape=str(run.reading.reader.folder.resolve()),
+        tape_id=run.facts.tape_id, tape_digest=run.facts.digest, last_seq=run.reading.last_seq, records=_records(run),
+        config=document, strategies=tuple(code), snapshots=tuple(places),
+    )  # fmt: skip
+    write_replay(folder, stored, result.outputs, result.samples)

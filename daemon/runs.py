@@ -1,0 +1,129 @@
+"""What every run has in common, on bars and on a tape: its strategies, and the report of what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from config.document import to_document
+from config.model import RunConfig, StrategyEntry
+from engine.bars import FloatColumn
+from engine.errors import ConfigError, StrategyError
+from engine.figures.equity import EquityCurve
+from engine.figures.metrics import CostFigures, Metrics, metrics
+from engine.figures.trades import Trade
+from engine.indicators import parse_spec
+from engine.kernels import layout
+from engine.reading import view_as
+from engine.replay import RunResult, StrategyRun
+from strategies.registry import Registry
+
+
+def strategy_runs(registry: Registry, config: RunConfig, symbols: Sequence[str]) -> list[StrategyRun]:
+    """The strategies of a config; `symbols` are the run's markets, by which strategies name theirs.
+
+    Raises ConfigError where there is none, or one wants what the run cannot give.
+    """
+    if not config.strategies:
+        raise ConfigError(
+            f"{config.source}: no strategy is named",
+            remedy="Name one under `strategy:`, or run with --strategy NAME. See: tapewright strategies list",
+        )
+    _check_indicators(config)
+    return [_strategy_run(registry, entry, config, symbols) for entry in config.strategies]
+
+
+def _check_indicators(config: RunConfig) -> None:
+    problems = []
+    remedy = ""
+    for index, spec in enumerate(config.indicators):
+        try:
+            parse_spec(spec)
+        except StrategyError as error:
+            problems.append(f"indicators[{index}]: {error.message}")
+            remedy = error.remedy
+    if problems:
+        raise ConfigError(f"{config.source}: indicators", problems=tuple(problems), remedy=remedy)
+
+
+def _strategy_run(
+    registry: Registry, entry: StrategyEntry, config: RunConfig, symbols: Sequence[str]
+) -> StrategyRun:  # fmt: skip
+    if entry.entry is not None and entry.exit is not None:
+        strategy, params = registry.build_entry_exit(
+            entry.entry.name, entry.entry.params, entry.exit.name, entry.exit.params, config.sizing
+        )
+    else:
+        strategy, params = registry.build(entry.name, entry.params)
+    own = entry.symbols or config.symbols or symbols
+    markets = tuple(symbols.index(symbol) for symbol in own)
+    return StrategyRun(entry.id, strategy, params, markets, entry.timeframe)
+
+
+def _equity_curve(result: RunResult, start_ns: int, cash_decimals: int) -> EquityCurve:
+    """One row a step; the closing of positions at the end replaces the last step's row."""
+    samples = result.samples
+    if len(samples) > 1 and samples[-1, 0] == samples[-2, 0]:
+        samples = np.concatenate((samples[:-2], samples[-1:]))
+    ts_ns, equity, exposure, margin = (np.ascontiguousarray(samples[:, word]) for word in range(4))
+    return EquityCurve(start_ns, ts_ns, equity, exposure, margin, cash_decimals)
+
+
+def _slippage(result: RunResult) -> int:
+    """What fills cost beside their base prices, in cash units."""
+    fills = view_as(result.outputs, layout.FILL_OUTPUT, layout.FILL_VIEW)
+    total = 0
+    for index, scale in enumerate(result.scales):
+        own = fills[fills["instrument"] == index]
+        gaps, lots = np.abs(own["price_ticks"] - own["base_ticks"]), np.abs(own["lots"])
+        if scale.instrument.kind == "inverse":
+            factor = scale.instrument.value_factor(scale.cash_decimals)
+            total += sum(
+                abs(int(size) * factor // int(price) - int(size) * factor // int(base))
+                for size, price, base in zip(lots, own["price_ticks"], own["base_ticks"], strict=True)
+            )
+        else:
+            total += int((gaps * lots).sum()) * scale.instrument.value_factor(scale.cash_decimals)
+    return total
+
+
+def figures_of(
+    result: RunResult, start_ns: int, config: RunConfig, closes: FloatColumn | None
+) -> tuple[EquityCurve, list[Trade], Metrics]:
+    """The curve, the trades and every figure; `closes`, one price a bar, gives buy-and-hold."""
+    decimals = config.settings.cash_decimals
+    curve, trades = _equity_curve(result, start_ns, decimals), result.trades()
+    unit = Decimal(1).scaleb(-decimals)
+    costs = CostFigures(
+        fees=result.figures["fees"] * unit, funding=result.figures["funding"] * unit, slippage=_slippage(result) * unit
+    )
+    figures = metrics(curve, trades, initial_cash=config.settings.initial_cash, costs=costs, closes=closes)
+    return curve, trades, figures
+
+
+def run_document(config: RunConfig, runs: Sequence[StrategyRun], result: RunResult) -> dict[str, Any]:
+    """The facts of a run, as they stand beside its figures in metrics.json."""
+    return {
+        "hash": f"{result.hash:016x}",
+        "fill_model": config.settings.execution.fill_model,
+        "bars": result.bars,
+        "fills": result.figures["fill_count"],
+        "orders": result.figures["order_count"],
+        "ambiguous_bars": result.figures["ambiguous_bars"],
+        "strategies": [
+            {"id": run.name, "params": run.params, "source_sha256": run.strategy.source_hash} for run in runs
+        ],
+        "instruments": [
+            {
+                "symbol": scale.instrument.symbol,
+                "kind": scale.instrument.kind,
+                "tick_size": str(scale.instrument.tick_size),
+                "lot_size": str(scale.instrument.lot_size),
+            }
+            for scale in result.scales
+        ],
+        "config": to_document(config),
+    }
