@@ -51,7 +51,7 @@ class StoredCode(msgspec.Struct, frozen=True):
 
 
 class StoredReplay(msgspec.Struct, frozen=True, kw_only=True):
-    """What `replay.json` says. `config` is the config document; `last_seq` the last record of the tape that was read."""
+    """What `replay.json` says. `config` is the config document; `last_seq` is that of the last record read."""
 
     format: int = FORMAT
     software: str

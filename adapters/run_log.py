@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.result_files import write_columns
+from engine.bars import NS_PER_MS
 from engine.kernels import layout
-from engine.reading import LIQUIDITY, MODELS, REASONS, RISKS, STATES, TIFS, TYPES, view_as
+from engine.reading import CONFIDENCES, LIQUIDITY, MODELS, REASONS, RISKS, STATES, TIFS, TYPES, kinds_of, view_as
 from engine.replay import RunResult
 
 RATE_SOURCES = ("", "venue", "static")
@@ -90,6 +91,34 @@ def fill_columns(result: RunResult) -> dict[str, Any]:
     }
 
 
+def book_columns(result: RunResult) -> dict[str, Any]:
+    """What the book was just before each fill on a tape: a BOOK output stands before its FILL. NaN: there was none.
+
+    `confidence`: how sure it is that the fill would have been; `book_age_ms`: since the book's last message.
+    """
+    outputs = result.outputs
+    places = np.flatnonzero(kinds_of(outputs) == layout.FILL_OUTPUT)
+    before = np.ascontiguousarray(outputs[np.maximum(places - 1, 0)])
+    rows = before.view(layout.BOOK_VIEW).reshape(-1)
+    known = (rows["kind"] == layout.BOOK_OUTPUT) & (places > 0)
+    confidences = _names(rows["reason"], CONFIDENCES)
+    confidences[~known] = ""
+
+    def figures(values: NDArray[np.float64], is_there: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return np.where(known & is_there, values, np.nan)
+
+    return {
+        "confidence": confidences,
+        "book_age_ms": figures(rows["age_ns"] / NS_PER_MS, rows["age_ns"] >= 0),
+        "update_id": np.where(known, rows["update_id"], 0),
+        "bid": figures(_prices(rows, "bid", result), rows["bid"] > 0),
+        "bid_size": figures(_sizes(rows, "bid_lots", result), rows["bid"] > 0),
+        "ask": figures(_prices(rows, "ask", result), rows["ask"] > 0),
+        "ask_size": figures(_sizes(rows, "ask_lots", result), rows["ask"] > 0),
+        "queue_ahead": figures(_sizes(rows, "ahead", result), rows["detail"] == layout.MODEL_QUEUE),
+    }
+
+
 def _log_parts(result: RunResult) -> list[tuple[NDArray[Any], str, NDArray[Any], NDArray[np.int64], NDArray[Any]]]:
     fills = view_as(result.outputs, layout.FILL_OUTPUT, layout.FILL_VIEW)
     funding = view_as(result.outputs, layout.FUNDING_OUTPUT, layout.FUNDING_VIEW)
@@ -126,9 +155,13 @@ def log_columns(result: RunResult, notes: Sequence[str]) -> dict[str, Any]:
     return {name: values.tolist() if values.dtype == object else values for name, values in table.items()}
 
 
-def write_run_log(folder: Path, result: RunResult, notes: Sequence[str]) -> list[Path]:
-    """Write `orders.parquet`, `fills.parquet` and `run_log.parquet` into a results folder; return their paths."""
-    plain = {"orders.parquet": order_columns(result), "fills.parquet": fill_columns(result)}
+def write_run_log(folder: Path, result: RunResult, notes: Sequence[str], *, with_book: bool = False) -> list[Path]:
+    """Write `orders.parquet`, `fills.parquet` and `run_log.parquet` into a results folder; return their paths.
+
+    `with_book`: each fill with the book that it met, of a run on a tape.
+    """
+    fills = fill_columns(result) | (book_columns(result) if with_book else {})
+    plain = {"orders.parquet": order_columns(result), "fills.parquet": fills}
     paths = []
     for name, columns in plain.items():
         listed = {key: values.tolist() if values.dtype == object else values for key, values in columns.items()}

@@ -27,6 +27,7 @@ class RunFacts(msgspec.Struct, frozen=True):
     fill_model: str
     ambiguous_bars: int | None
     run_hash: str
+    rows: str = "Bars"  # what the curve has a row for
 
 
 def summary_text(runs: Sequence[tuple[RunFacts, Metrics]], *, colour: bool = False, width: int = 100) -> str:
@@ -59,7 +60,7 @@ def _cells(facts: RunFacts, figures: Metrics) -> dict[str, Cell]:
     return {
         "Strategy": (facts.strategy, ""),
         "Span": (f"{span.start_time[:10]} to {span.end_time[:10]}", ""),
-        "Bars": (f"{span.bars:,} x {facts.timeframe}", ""),
+        facts.rows: (f"{span.bars:,} x {facts.timeframe}", ""),
         "Fills": (facts.fill_model, ""),
         "Trades": (f"{trades.count:,} ({figures.long.count:,} long, {figures.short.count:,} short)", ""),
         "Win rate": (_percent(trades.win_rate, signed=False) + breakevens, ""),

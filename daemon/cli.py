@@ -17,7 +17,10 @@ from daemon.commands import demo as demo_command
 from daemon.commands import doctor as doctor_command
 from daemon.commands import strategies as strategies_command
 from daemon.commands.backtest import backtest
+from daemon.commands.inspect import inspect
+from daemon.commands.replay import replay
 from daemon.commands.tape import tape_app
+from daemon.commands.verify import verify
 from engine.errors import EXIT_DEFECT, EXIT_USAGE, TapewrightError
 
 PACKAGES = ("adapters", "config", "daemon", "engine", "strategies")
@@ -51,6 +54,9 @@ def prepare(
 
 
 app.command("backtest")(backtest)
+app.command("replay")(replay)
+app.command("verify")(verify)
+app.command("inspect")(inspect)
 app.command("doctor")(doctor_command.doctor)
 app.command("demo")(demo_command.demo)
 app.add_typer(data_command.app, name="data")

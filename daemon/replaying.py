@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from adapters.result_files import results_folder, write_results
 from adapters.run_log import write_run_log
 from adapters.summary import RunFacts
 from adapters.tape import Session, TapeFacts, TapeReader
+from adapters.tape.reader import BATCH_RECORDS
 from config.document import to_document
 from config.model import RunConfig
 from daemon.runs import figures_of, run_document, strategy_runs
@@ -72,7 +73,8 @@ class TapeRun(msgspec.Struct, frozen=True):
 
 def tape_run(
     reader: TapeReader, config: RunConfig, registry: Registry, *, latencies: Sequence[Latency] = (),
-    last_seq: int | None = None, is_market_only: bool = False,
+    last_seq: int | None = None,
+    is_market_only: bool = False, batch_records: int = BATCH_RECORDS,
 ) -> TapeRun:  # fmt: skip
     """Make a run ready: markets from the tape's SESSION, strategies from the config (none, if `is_market_only`).
 
@@ -82,8 +84,9 @@ def tape_run(
     if facts.first_ns == 0:
         raise InputMissingError(f"{reader.folder} holds no record but documents", remedy="Import a recording into it.")
     reading = Reading(
-        reader, facts.first_ns, facts.last_seq if last_seq is None else last_seq, config.start_ns, config.end_ns
-    )
+        reader, facts.first_ns, facts.last_seq if last_seq is None else last_seq, config.start_ns, config.end_ns,
+        batch_records,
+    )  # fmt: skip
     chosen = chosen_markets(str(reader.folder), session, config)
     is_stored = [holds_bars(session.instruments[number]) for number in chosen]
     if any(is_stored) and not all(is_stored):
@@ -157,40 +160,39 @@ def _on_bars(made: TapeRun, chosen: list[int], *, is_stored: bool) -> TapeRun:
 Snapshots = Callable[[bytes, int, int], None]
 
 
-def run_to_end(
-    run: TapeRun, stages: Stages | None = None, snapshots: Snapshots | None = None,
-    cut: Callable[[Iterator[Part]], Iterator[Part]] | None = None,
-) -> RunResult:  # fmt: skip
-    """Run from the start to the end. `snapshots` is handed some on the way; `cut` cuts the batches elsewhere."""
+def run_to_end(run: TapeRun, stages: Stages | None = None, snapshots: Snapshots | None = None) -> RunResult:
+    """Run from the start to the end; `snapshots` is handed some on the way: each, the next record's seq, the time."""
     stages = stages or Quiet()
     if run.tape is None:
-        replay = Replay(run.config.settings, run.markets, run.runs)
-        replay.prepare()
-        return replay.run(stages.progress)
-    replay = tape_replay(run)
-    replay.start()
-    total = run.tape.records
+        on_bars = Replay(run.config.settings, run.markets, run.runs)
+        on_bars.prepare()
+        return on_bars.run(stages.progress)
+    on_tape = tape_replay(run)
+    on_tape.start()
+    consume(run, on_tape, run.reading.parts(), stages, snapshots)
+    return on_tape.finish()
+
+
+def consume(
+    run: TapeRun, on_tape: TapeReplay, parts: Iterable[Part], stages: Stages, snapshots: Snapshots | None = None
+) -> None:  # fmt: skip
+    """Let a run go on over these parts of its tape, from the first one to the last."""
+    assert run.tape is not None
+    total, done = run.tape.records, 0
     due = [total * number // (SNAPSHOTS_COUNT + 1) for number in range(1, SNAPSHOTS_COUNT + 1)] if snapshots else []
-    due = sorted({count for count in due if count > 0})
-    consumed = 0
-    parts = run.reading.parts()
-    for part in cut(parts) if cut is not None else parts:
-        for piece in _pieces(part, [count - consumed for count in due]):
-            replay.consume(piece.records)
-            consumed += len(piece.records)
-            stages.progress(consumed, max(total, consumed + 1))
-            if due and consumed >= due[0]:
-                assert snapshots is not None
-                snapshots(replay.snapshot(), piece.next_seq, int(piece.records["ts_receive_ns"][-1]))
-                due = [count for count in due if count > consumed]
-    result = replay.finish()
-    stages.progress(max(total, consumed), max(total, consumed))
-    return result
+    for part in parts:
+        for piece in _pieces(part, [count - done for count in due]):
+            on_tape.consume(piece.records)
+            done += len(piece.records)
+            stages.progress(done, max(total, done + 1))
+            if snapshots is not None and done in due:
+                snapshots(on_tape.snapshot(), piece.next_seq, int(piece.records["ts_receive_ns"][-1]))
+    stages.progress(max(total, done), max(total, done))
 
 
 def _pieces(part: Part, counts: list[int]) -> Iterator[Part]:
     """A part, cut after these numbers of records."""
-    stops = [count for count in counts if 0 < count < len(part.records)]
+    stops = sorted({count for count in counts if 0 < count < len(part.records)})
     for start, stop in zip([0, *stops], [*stops, len(part.records)], strict=True):
         next_seq = part.next_seq if stop == len(part.records) else part.first_seq + stop
         yield Part(part.first_seq + start, part.records[start:stop], next_seq)

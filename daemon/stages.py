@@ -17,7 +17,7 @@ class Stages(Protocol):
         """Say that something is done or begins."""
 
     def progress(self, done: int, total: int) -> None:
-        """Say how many candles of all are done."""
+        """Say how many candles or records of all are done."""
 
 
 class Quiet:
@@ -33,8 +33,9 @@ class Quiet:
 class Terminal:
     """Stage lines with the seconds since the start; the bar is redrawn in place where the stream is a terminal."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, *, unit: str = "candles") -> None:
         self._stream = stream if stream is not None else sys.stderr
+        self._unit = unit
         self._is_terminal = self._stream.isatty()
         self._start = time.monotonic()
         self._loop_start = 0.0
@@ -57,7 +58,7 @@ class Terminal:
         filled = int(share * _WIDTH)
         bar = "=" * filled + (">" if filled < _WIDTH else "")
         rate = done / max(now - self._loop_start, 1e-9)
-        line = f"[{bar:<{_WIDTH}}] {share:4.0%} ({rate:,.0f} candles/sec)"
+        line = f"[{bar:<{_WIDTH}}] {share:4.0%} ({rate:,.0f} {self._unit}/sec)"
         print(f"\r{line}" if self._is_terminal else line, end="\n" if is_last else "", file=self._stream, flush=True)
         if is_last:
             self._loop_start = 0.0

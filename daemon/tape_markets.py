@@ -1,8 +1,9 @@
-"""From a tape and a config to the markets of a run: instruments, what there is of each, how far the clocks are apart."""
+"""From a tape and a config to the markets of a run: instruments, what there is of each, how far clocks are apart."""
 
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from adapters.tape import Session, TapeInstrument, TapeReader
 from adapters.tape.codec import Records
+from adapters.tape.reader import BATCH_RECORDS
 from config.model import InstrumentOverride, RunConfig
 from engine.book_state import TapeMarket
 from engine.errors import ConfigError
@@ -37,10 +39,11 @@ class Reading(msgspec.Struct, frozen=True):
     last_seq: int
     start_ns: int | None = None
     end_ns: int | None = None
+    batch_records: int = BATCH_RECORDS
 
     def parts(self, start_seq: int = 1) -> Iterator[Part]:
         """Give the records from a seq on, in batches; each is valid until the next is asked for."""
-        for batch in self.reader.batches(start_seq, self.start_ns):
+        for batch in self.reader.batches(start_seq, self.start_ns, self.batch_records):
             records = batch.records
             if not batch.lost:
                 records = records[: max(0, self.last_seq + 1 - batch.first_seq)]
@@ -61,7 +64,7 @@ class Reading(msgspec.Struct, frozen=True):
             yield part.records
 
     def _timed(self, records: Records) -> Records:
-        """Documents at the tape's start that carry no time get that of the first record; a clock must not start at 0."""
+        """Documents at the tape's start that carry no time get the first record's; a clock must not start at 0."""
         if int(records["ts_receive_ns"][0]):
             return records
         timed = records.copy()
@@ -124,7 +127,7 @@ def tape_markets(reading: Reading, session: Session) -> tuple[tuple[TapeMarket, 
 
     An instrument's clock offset is that of the source that most of its records carry.
     """
-    offsets = [Counter[int]() for _ in session.instruments]
+    offsets: list[Counter[int]] = [Counter() for _ in session.instruments]
     sessions = reading.reader.sessions()
     values = {source.clock_offset_ns for _, each in sessions for source in each.sources}
     if len(values) > 1:
@@ -154,7 +157,7 @@ def _count_offsets(
     starts = [seq for seq, _ in sessions]
     for part in reading.parts():
         edges = [part.first_seq, *(seq for seq in starts if part.first_seq < seq < part.next_seq), part.next_seq]
-        for start_seq, stop_seq in zip(edges, edges[1:], strict=False):
+        for start_seq, stop_seq in itertools.pairwise(edges):
             number = int(np.searchsorted(starts, start_seq, side="right")) - 1
             if number < 0:
                 continue

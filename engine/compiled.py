@@ -25,6 +25,7 @@ from engine.kernels.layout import (
     BOOK_VALID,
     CANCEL_ALL_REQUEST,
     CANCEL_REQUEST,
+    COMPILED_RAISED,
     FILLED,
     GTC,
     LIMIT,
@@ -75,7 +76,11 @@ def _entry_of(function: Function, state: np.dtype[Any]) -> Any:
     own_row = row_at(state)
 
     def entry(core_address: int, me: int, market: int, state_address: int) -> None:
-        callback(core_at(core_address), me, market, own_row(state_address, 0))
+        core = core_at(core_address)
+        try:
+            callback(core, me, market, own_row(state_address, 0))
+        except Exception:  # the strategy boundary
+            core.defect = COMPILED_RAISED
 
     signature = "void(int64, int64, int64, int64)"
     return cast("Any", numba.cfunc)(signature, nopython=True, nogil=True)(entry)

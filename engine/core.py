@@ -111,6 +111,11 @@ class Engine:
                 "a compiled strategy has sent more requests in one call than the core keeps",
                 remedy="Send fewer orders and cancels in one call of a compiled callback.",
             )
+        if self._figures[_DEFECT] == layout.COMPILED_RAISED:
+            raise StrategyError(
+                "a compiled callback has raised an error, such as a division by zero",
+                remedy="Guard against it; try the callback without @compiled, on plain numbers, to find the line.",
+            )
         raise AssertionError("the core refused an order's change of state")
 
     def _flush_outputs(self) -> None:

@@ -195,6 +195,22 @@ class Replay:
             progress(self._bars, self._bars)
         return self._result()
 
+    def run_all_bars(self) -> None:
+        """Run every bar there is, without the end: what is open stays open."""
+        while self.run_bars(_CHUNK):
+            pass
+        self._follow(len(self.stream.records) - 1)
+
+    def watchers(self) -> list[tuple[str, Context, tuple[str, int]]]:
+        """Each strategy on each of its markets: its name, its ctx, the callback called last and when (bar's close)."""
+        return [(runner.run.name, runner.context, self._last_call(runner)) for runner in self._runners]
+
+    def _last_call(self, runner: _Runner) -> tuple[str, int]:
+        stop = runner.context.stop
+        if runner.on_bar is None or not stop:
+            return ("", 0)
+        return "on_bar", int(self.stream.records["ts_receive_ns"][runner.bar_stops[stop - 1] - 1])
+
     def _call_bars(self, calls: Iterator[tuple[int, int, _Runner]]) -> None:
         account = self.account
         runner, index = self._runners[0], 0

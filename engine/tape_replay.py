@@ -283,7 +283,9 @@ class TapeReplay:
             return
         after = self.engine.output_rows(row + 1, 1)
         if len(after) and int(after[0, 2]) & 0xFF == layout.TRADE_OUTPUT:
-            strategy.on_trade(context, trades_of(after, self.scales, [run.name for run in self.runs])[0])
+            trade = trades_of(after, self.scales, [run.name for run in self.runs])[0]
+            with self._boundary(runner, "on_trade"):
+                strategy.on_trade(context, trade)
 
     def watchers(self) -> list[tuple[str, TapeContext, tuple[str, int]]]:
         """Each strategy on each of its markets: its name, its ctx, the callback called last and when (host's time)."""

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from daemon.app import BacktestReport
+    from daemon.replaying import ReplayReport
 
 
 def backtest(
@@ -42,7 +43,7 @@ def backtest(
         print_summary(report)
 
 
-def print_summary(report: BacktestReport) -> None:
+def print_summary(report: BacktestReport | ReplayReport) -> None:
     """Print the figures of a finished run."""
     from adapters.summary import summary_text
 

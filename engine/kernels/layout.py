@@ -74,8 +74,9 @@ BOOK_EVENT, PRINT_EVENT, BAR_EVENT, TIMER_EVENT, ORDER_EVENT, FUNDING_EVENT, GAP
 TO_NOBODY, TO_HOST = 0, 1
 HOUR_NS = 3_600 * 10**9
 
-# What stops the core for good: an order's change of state that the table refuses; a trade's turnover past 2^62
-REFUSED_TRANSITION, OVERFLOWN, TOO_MANY_ASKED = 1, 2, 3
+# What stops the core for good: an order's change of state that the table refuses; a trade's turnover past 2^62;
+# a compiled strategy that asks for too much in one call, or that raises
+REFUSED_TRANSITION, OVERFLOWN, TOO_MANY_ASKED, COMPILED_RAISED = 1, 2, 3, 4
 
 # Heaps an order may be linked into
 BY_PRICE, BY_TIME, BY_CANCEL = 0, 1, 2

@@ -67,7 +67,7 @@ def test_check_finds_every_mistake_and_ends_with_1(home: Path) -> None:
     result = run(home, "check")
     assert result.exit_code == 1
     assert "strategies/custom/wrong.py (strategy): BROKEN" in result.stdout
-    for said in ("on_bars()", "schema().id", "schema().name", "neither on_bar"):
+    for said in ("on_bars()", "schema().id", "schema().name", "none of on_bar"):
         assert said in result.stdout
     assert "strategies/custom/mine.py (strategy): no mistakes" in result.stdout
 

@@ -230,7 +230,7 @@ class CoreMachine:
             events=self.events,
             books=[self._book(index) for index in range(len(state.books))],
             ledgers=[(int(row["known_lots"]), int(row["known_cost"])) for row in state.ledgers],
-            orders=orders,
+            orders=dict(sorted(orders.items())),
             hash=self.engine.hash,
             figures=figures,
             is_stopped=self.is_stopped,

@@ -616,7 +616,7 @@ class BookTwin(Twin):
                     way = self.ways[order.id - 1]
                     way.ahead = min(way.ahead, side.get(order.limit, 0))
         if not book.print_seen and not book.mark_seen and bid is not None and ask is not None:
-            self.markets[k].mark = (bid + ask) // 2
+            self._set_mark(k, (bid + ask) // 2)
         if book.state != VALID:
             return 0
         self._run_waiting(k)

@@ -154,8 +154,8 @@ BROKEN: list[tuple[str, str | bytes, list[str]]] = [
     ("import", SCHEMA + ON_BAR + "import nothing_at_all\n", ["a.py:5: while it was loaded: ModuleNotFoundError"]),
     ("raises", "x = 1\ny = 1 / 0\n", ["a.py:2: while it was loaded: ZeroDivisionError", "y = 1 / 0"]),
     ("exits", "import sys\nsys.exit(3)\n", ["a.py:2: while it was loaded: SystemExit: 3"]),
-    ("empty", "", ["no schema()", "neither on_bar(ctx, i) nor signals(ctx)"]),
-    ("no rule", SCHEMA, ["neither on_bar(ctx, i) nor signals(ctx)"]),
+    ("empty", "", ["no schema()", "none of on_bar(ctx, i), signals(ctx), on_book(ctx)"]),
+    ("no rule", SCHEMA, ["none of on_bar(ctx, i), signals(ctx), on_book(ctx)"]),
     ("schema is data", 'schema = {"id": "x"}\n' + ON_BAR, ["schema is {'id': 'x'}, not a function"]),
     ("schema takes", "def schema(ctx):\n    return {}\n" + ON_BAR, ["it is written as schema(ctx)"]),
     ("schema raises", "def schema():\n    return {}[1]\n" + ON_BAR, ["a.py:2: schema(): KeyError: 1"]),
@@ -175,7 +175,7 @@ BROKEN: list[tuple[str, str | bytes, list[str]]] = [
     (
         "all at once",
         "def shema():\n    return 1\ndef on_init(): ...\ndef on_finish(a, b): ...\ndef on_bras(c, i): ...\n",
-        ["on_init()", "on_finish(a, b)", "shema()", "on_bras()", "no schema()", "neither on_bar"],
+        ["on_init()", "on_finish(a, b)", "shema()", "on_bras()", "no schema()", "none of on_bar"],
     ),
 ]
 

@@ -143,7 +143,7 @@ def _apply_mark(core: Any, record: Any, index: int) -> None:
     instrument = instrument_at(core, index)
     instrument.has_mark = MARKED_BY_VENUE
     mark_at(core, index, (record.a + MICRO // 2) // MICRO)
-    if core.stop_trigger == BY_MARK and core.live_orders > 0 and book_at(core, index).state != BOOK_INVALID_STATE:
+    if core.stop_trigger == BY_MARK and core.live_orders > 0:
         match_stops(core, index)
 
 
@@ -206,6 +206,7 @@ def _end_tape(core: Any) -> None:
         for ledger_index in range(core.ledger_count):
             if ledger_at(core, ledger_index).lots != 0:
                 close_now(core, ledger_index)
+    core.is_ending = 0
     sample(core)
     _deliver_all(core)
 
@@ -339,6 +340,9 @@ def advance_book(state: Any, events: Any, start: int, stop: int) -> int:
                 if core.wake != WAKE_DONE or core.defect != 0:
                     break
                 continue
+            if not _is_sound(core, record):
+                core.wake = WAKE_BAD_RECORD
+                return position
             break_message(core)
         core.wake = dispatch(core)
         if core.wake == WAKE_DONE:

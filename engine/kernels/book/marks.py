@@ -21,6 +21,8 @@ def mark_at(core: Any, index: int, price: int) -> None:
         return
     mark_instrument(core, index, price)
     liquidate_at_open(core, index, before)
+    if instrument.mark != price:
+        mark_instrument(core, index, price)  # what was liquidated may have left at another price
     count = core.instrument_count
     for strategy in range(core.strategy_count):
         ledger = ledger_of(core, strategy, index)

@@ -14,9 +14,9 @@ import numpy as np
 from engine.kernels.arithmetic import as_int64
 from engine.kernels.book.levels import first_order_at, lots_at, set_first_order
 from engine.kernels.compile import inner
-from engine.kernels.layout import ASK, BID, POWER, TRADES_ONLY
+from engine.kernels.layout import ASK, BID, BOOK_VALID, POWER, TRADES_ONLY
 from engine.kernels.orders import place_at_rest
-from engine.kernels.tables import order_at
+from engine.kernels.tables import book_at, order_at
 
 
 @inner
@@ -30,6 +30,8 @@ def rest(core: Any, slot: int) -> None:
     """Let a limit wait at its price, behind all that stands there."""
     order = order_at(core, slot)
     place_at_rest(core, slot)
+    if book_at(core, order.instrument).state != BOOK_VALID:
+        return
     side, price = side_of(order.lots), order.limit_ticks
     order.ahead, order.printed, order.is_queued = lots_at(core, order.instrument, side, price), 0, 1
     order.level_next, order.level_previous = -1, -1
