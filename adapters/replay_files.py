@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -75,7 +75,7 @@ def write_replay(
         write_columns(folder / SAMPLES_FILE, {name: samples[:, word] for word, name in enumerate(SAMPLE_COLUMNS)}),
     ]
     text = msgspec.json.format(msgspec.json.encode(replay), indent=2) + b"\n"
-    write_whole(folder / RUN_FILE, lambda file: file.write(text))
+    _put(folder / RUN_FILE, text)
     return [*written, folder / RUN_FILE]
 
 
@@ -140,7 +140,7 @@ def write_code(folder: Path, id_: str, files: Sequence[CodeFile | StrategyFile])
                 f"Two strategies of the run have the file {kind}/{path.name}, with different code",
                 remedy="Give their files different names.",
             )
-        write_whole(place, lambda file, source=source: file.write(source))  # type: ignore[misc]
+        _put(place, source)
         digest = hashlib.sha256(source).hexdigest()
         stored.append(StoredCode(id_, str(each.path), place.relative_to(folder).as_posix(), digest))
     return stored
@@ -156,11 +156,18 @@ def changed_code(folder: Path, replay: StoredReplay) -> list[str]:
     return changed
 
 
+def _put(path: Path, data: bytes) -> None:
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    write_whole(path, write)
+
+
 def write_snapshot(folder: Path, snapshot: bytes, next_seq: int, ts_ns: int) -> SnapshotPlace:
     """Store a snapshot of a run before the record `next_seq`."""
     place = SnapshotPlace(f"{SNAPSHOTS}/{next_seq:012d}.zst", next_seq, ts_ns)
     packed = zstandard.ZstdCompressor(level=_SNAPSHOT_LEVEL).compress(snapshot)
-    write_whole(folder / place.file, lambda file: file.write(packed))
+    _put(folder / place.file, packed)
     return place
 
 

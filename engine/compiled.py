@@ -72,7 +72,7 @@ def whole_lots(units: float, instrument: Instrument) -> int:
 
 
 def _entry_of(function: Function, state: np.dtype[Any]) -> Any:
-    callback: Any = numba.njit(_nrt=False, nogil=True)(function)
+    callback = cast("Any", numba.njit)(_nrt=False, nogil=True)(function)
     own_row = row_at(state)
 
     def entry(core_address: int, me: int, market: int, state_address: int) -> None:

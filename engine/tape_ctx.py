@@ -15,13 +15,15 @@ from engine.kernels import layout
 from engine.reading import Scale
 from engine.strategy import InputValue
 
+Side = Literal["buy", "sell", ""]
+
 
 class Print(msgspec.Struct, frozen=True):
     """A trade at the venue. `side`: what the taker did, empty where the venue does not say."""
 
     price: float
     size: float
-    side: Literal["buy", "sell", ""]
+    side: Side
     id: int
     ts_ns: int
 

@@ -21,7 +21,7 @@ from engine.kernels import layout
 from engine.reading import OrderReader, scale_of, trades_of
 from engine.replay import Progress, RunResult, StrategyRun, plain_state
 from engine.settings import RunSettings
-from engine.tape_ctx import GAP_REASONS, FundingEvent, Gap, Print, TapeAccount, TapeContext, open_orders
+from engine.tape_ctx import GAP_REASONS, FundingEvent, Gap, Print, Side, TapeAccount, TapeContext, open_orders
 
 Batches = Callable[[], Iterable[NDArray[Any]]]
 _NAMES = {
@@ -32,7 +32,7 @@ _NAMES = {
 
 
 class TapeInput(msgspec.Struct, frozen=True):
-    """What a run on a tape reads: instruments, what the tape holds of each, its records from the start, at each call."""
+    """What a run on a tape reads: instruments, what it holds of each; at each call all its records from the start."""
 
     instruments: tuple[Instrument, ...]
     markets: tuple[TapeMarket, ...]
@@ -254,7 +254,7 @@ class TapeReplay:
 
     def _print(self, record: Any) -> Print:
         scale, flags = self.scales[int(record["instrument"])], int(record["flags"])
-        side = "" if flags & layout.SIDE_UNKNOWN else "sell" if flags & layout.SELL else "buy"
+        side: Side = "" if flags & layout.SIDE_UNKNOWN else "sell" if flags & layout.SELL else "buy"
         return Print(
             scale.price(int(record["a"])), float(scale.size(int(record["b"]))), side, int(record["c"]),
             int(record["ts_exchange_ns"]) or int(record["ts_receive_ns"]),

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from daemon.inspecting import MarketState, StrategyState, TapeState
 
+Level = tuple[float | None, float | None]
+_NO_LEVEL: Level = (None, None)
+
 
 def inspect(
     context: typer.Context,
@@ -90,13 +93,13 @@ def _print_market(console: Console, symbol: str, market: MarketState) -> None:
     console.print(f"\n{symbol}: {book}{age}; last {_written(market.last)}, mark {_written(market.mark)}")
     if market.bid is None and market.ask is None:
         return
-    bids = market.bids or [(market.bid, market.bid_size)]
-    asks = market.asks or [(market.ask, market.ask_size)]
+    bids: list[Level] = [*market.bids] or [(market.bid, market.bid_size)]
+    asks: list[Level] = [*market.asks] or [(market.ask, market.ask_size)]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in ("bid size", "bid", "ask", "ask size"):
         table.add_column(title, justify="right")
     for number in range(max(len(bids), len(asks))):
-        bid, ask = (side[number] if number < len(side) else (None, None) for side in (bids, asks))
+        bid, ask = (side[number] if number < len(side) else _NO_LEVEL for side in (bids, asks))
         table.add_row(_written(bid[1]), _written(bid[0]), _written(ask[0]), _written(ask[1]))
     console.print(table)
 

@@ -14,7 +14,7 @@ def schema():
         "id": "book_imbalance",
         "name": "Book imbalance",
         "category": "order flow",
-        "description": "Takes the side that the best levels of the order book lean to; leaves by time or when it turns.",
+        "description": "Takes the side that the best levels of the book lean to; leaves by time, or when they turn.",
         "inputs": {
             "levels": {"type": "int", "default": 5, "min": 1, "max": 1_000},
             "threshold": {"type": "int", "default": 900, "min": 1, "max": 999, "help": "Thousandths."},

@@ -23,7 +23,7 @@ def schema():
         "id": "book_imbalance_compiled",
         "name": "Book imbalance, compiled",
         "category": "order flow",
-        "description": "Takes the side that the best levels of the order book lean to; leaves by time or when it turns.",
+        "description": "Takes the side that the best levels of the book lean to; leaves by time, or when they turn.",
         "inputs": {
             "levels": {"type": "int", "default": 5, "min": 1, "max": 1_000},
             "threshold": {"type": "int", "default": 900, "min": 1, "max": 999, "help": "Thousandths."},

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-OFFSET_NS = 1_271_195_765  # what the importer estimates for this capture's recorder
+
 ORDER_LATENCY_NS = 10_000_000
 INTERVAL_NS = 100_000_000
 LEVELS = 20
 
 
-def convert(capture: Path, copies: int) -> Any:
+def convert(capture: Path, copies: int, offset_ns: int) -> Any:
     """The capture as hftbacktest's events, `copies` of them one after another in time."""
     from hftbacktest.data.utils import binancefutures  # noqa: PLC0415 - the bench extra
 
     with contextlib.redirect_stdout(io.StringIO()):
-        events = binancefutures.convert(str(capture), base_latency=OFFSET_NS, buffer_size=4_000_000)
+        events = binancefutures.convert(str(capture), base_latency=offset_ns, buffer_size=4_000_000)
     events = np.ascontiguousarray(events)
     span = int(max(events["exch_ts"].max(), events["local_ts"].max()) - min(events["exch_ts"].min(), events["local_ts"].min()))
     tiled = np.tile(events, copies)

@@ -54,7 +54,7 @@ def two_flows(count: int, seed: int) -> Records:
 
 
 def run_of(name: str, params: Mapping[str, object] | None = None, markets: tuple[int, ...] = (0,)) -> StrategyRun:
-    """A shipped strategy in a run; lively where no parameters are given. Both forms go by the name of the Python one."""
+    """A shipped strategy in a run; lively where no parameters are given. Both forms go by the plain name."""
     strategy, plain = shipped(name), name.removesuffix("_compiled")
     return StrategyRun(plain, strategy, resolve_params(strategy.schema, LIVELY[plain] if params is None else params),
                        markets)  # fmt: skip

@@ -29,7 +29,7 @@ from tests.replay.tape_runs import (
 )
 
 # Trades on its own bars and keeps a table of what it heard, so that ctx.state and ctx's columns are resumed as well.
-LISTENER = '''
+LISTENER = """
 def schema():
     return {"id": "listener", "name": "Listener", "timer_ms": 700}
 
@@ -63,7 +63,7 @@ def on_timer(ctx):
         ctx.buy(0.002, ctx.book.bid, tif="POST_ONLY", tag=len(ctx.orders))
     else:
         ctx.cancel(ctx.orders[0].id)
-'''
+"""
 CASES = [*FORMS, "all", "all on two markets", "listener"]
 COMPILED = ["grid_compiled", "market_maker_compiled", "book_imbalance_compiled"]
 

@@ -16,7 +16,8 @@ from strategies.registry import SHIPPED, Registry
 
 SHIPPED_STRATEGIES = {
     "bollinger_reversion", "buy_and_hold", "donchian_breakout", "ema_cross", "ema_cross_signals", "macd_cross",
-    "rsi_reversion",
+    "rsi_reversion", "grid", "grid_compiled", "market_maker", "market_maker_compiled", "book_imbalance",
+    "book_imbalance_compiled",
 }  # fmt: skip
 SCHEMA = 'def schema():\n    return {"id": "idea", "name": "Idea", "inputs": {}}\n'
 ON_BAR = "def on_bar(ctx, i):\n    pass\n"

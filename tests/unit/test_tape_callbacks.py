@@ -33,7 +33,7 @@ LAGGING = BookExecution(
     order_latency_ms=Decimal(20), response_latency_ms=Decimal(15), lateness_ms=50, sample_ms=1_000_000
 )
 
-NOTING = '''
+NOTING = """
 T0 = 1_699_999_200_000
 
 
@@ -45,7 +45,7 @@ def note(ctx, *words):
     said = " ".join(str(word) for word in words)
     ctx.state.setdefault("told", []).append(f"{{ctx.now_ns / 10**6 - T0:g}} {{said}}")
 
-'''
+"""
 
 
 class Tape:
@@ -71,9 +71,11 @@ class Tape:
         return self
 
     def book(self, at_ms: int, bids: dict[int, int], asks: dict[int, int], market: int = 0) -> Tape:
+        """A snapshot: sizes by price."""
         return self._levels(at_ms, bids, asks, layout.SNAPSHOT, market)
 
     def change(self, at_ms: int, bids: dict[int, int], asks: dict[int, int], market: int = 0) -> Tape:
+        """Sizes by price that follow what was there."""
         return self._levels(at_ms, bids, asks, 0, market)
 
     def lose(self) -> Tape:
@@ -82,9 +84,11 @@ class Tape:
         return self
 
     def sold(self, at_ms: int, price: int, lots: int, number: int = 0, market: int = 0) -> Tape:
+        """A trade in which the taker sold."""
         return self._add(at_ms, layout.PRINT, layout.SELL, market, price, lots, number)
 
     def bought(self, at_ms: int, price: int, lots: int, number: int = 0, market: int = 0) -> Tape:
+        """A trade in which the taker bought."""
         return self._add(at_ms, layout.PRINT, 0, market, price, lots, number)
 
     def traded(self, at_ms: int, price: int, lots: int, number: int = 0, market: int = 0) -> Tape:
@@ -92,18 +96,23 @@ class Tape:
         return self._add(at_ms, layout.PRINT, layout.SIDE_UNKNOWN, market, price, lots, number)
 
     def mark(self, at_ms: int, price: int, market: int = 0) -> Tape:
+        """The venue's mark price."""
         return self._add(at_ms, layout.MARK, 0, market, price * 10**6)
 
     def funding(self, at_ms: int, rate_e12: int, mark_micro: int, time_ms: int) -> Tape:
+        """A settlement for a time; mark 0: the venue gave none."""
         return self._add(at_ms, layout.FUNDING, 0, 0, rate_e12, mark_micro, exchange_ms=time_ms)
 
     def gap(self, at_ms: int, reason: int, lost: int, market: int = layout.ALL_INSTRUMENTS) -> Tape:
+        """Data that were lost."""
         return self._add(at_ms, layout.GAP, 0, market, reason, lost)
 
     def clock(self, at_ms: int) -> Tape:
+        """Time that passes."""
         return self._add(at_ms, layout.CLOCK, 0, 0)
 
     def records(self) -> Records:
+        """All of it."""
         return np.array(self.rows, dtype=layout.RECORD)
 
 
@@ -257,7 +266,8 @@ def on_book(ctx):
 
 
 def test_a_gap_of_all_is_told_on_each_market(tmp_path: Path) -> None:
-    strategy = written(tmp_path, "def on_book(ctx):\n    pass\n\ndef on_gap(ctx, gap):\n    note(ctx, ctx.symbol, gap.reason)\n")
+    body = "def on_book(ctx):\n    pass\n\ndef on_gap(ctx, gap):\n    note(ctx, ctx.symbol, gap.reason)\n"
+    strategy = written(tmp_path, body)
     tape = a_book().gap(5, layout.GAP_DOWNTIME, 3).gap(6, layout.GAP_CUT, 1, 1)
     assert told(tape, strategy, markets=(ONE, TWO)) == ["5 ONE downtime", "5 TWO downtime", "6 TWO cut"]
 
@@ -272,7 +282,8 @@ def on_book(ctx):
 
 def on_order(ctx, order):
     filled = "" if order.fill_price is None else f" {{order.fill_size}} at {{order.fill_price}}"
-    note(ctx, "order", order.id, order.state, order.reason or "-", order.filled, ctx.position.size, f"of {{order.ts_ns // 10**6 - T0}}" + filled)
+    at = f"of {{order.ts_ns // 10**6 - T0}}{{filled}}"
+    note(ctx, "order", order.id, order.state, order.reason or "-", order.filled, ctx.position.size, at)
 
 def on_trade(ctx, trade):
     note(ctx, "trade", trade.side, trade.size, trade.pnl)
@@ -383,9 +394,9 @@ RAISING = {
 
 @pytest.mark.parametrize("name", RAISING)
 def test_what_a_callback_raises_is_named_with_file_and_line(tmp_path: Path, name: str) -> None:
-    acting = "def on_timer(ctx):\n    ctx.flatten() if ctx.position.size else ctx.buy(1)\n\n" if name != "on_timer" else ""
-    strategy = written(tmp_path, f"{acting}def {name}({RAISING[name]}):\n    return 1 / 0\n"
-                       + ("" if acting else "\ndef on_print(ctx, trade):\n    pass\n"), timer_ms=100)  # fmt: skip
+    acting = "def on_timer(ctx):\n    ctx.flatten() if ctx.position.size else ctx.buy(1)\n\n"
+    raising = f"def {name}({RAISING[name]}):\n    return 1 / 0\n"
+    strategy = written(tmp_path, raising if name == "on_timer" else acting + raising, timer_ms=100)
     tape = a_book().sold(10, 200, 1).funding(20, 1, 0, 0).clock(500).gap(2_000, layout.GAP_REJECTED, 1)
     with pytest.raises(StrategyError) as caught:
         told(tape, strategy)
@@ -481,21 +492,28 @@ def test_a_compiled_state_that_does_not_fit_is_refused(tmp_path: Path) -> None:
             replay_of(a_book(), strategy)
 
 
+def test_an_error_in_compiled_code_ends_the_run(tmp_path: Path) -> None:
+    strategy = written(tmp_path, COMPILED.replace("state.books % 2 == 1", "state.lots // (state.books - 2) > 0"))
+    with pytest.raises(StrategyError, match="a compiled callback has raised an error"):
+        replay_of(a_book().change(50, {190: 1}, {}).clock(70), strategy).run()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (COMPILED.replace("def compiled_state", "def _state"), "no compiled_state(params, instrument): on_book(ctx) is"),
-        (COMPILED + "\non_order = on_book\n" + "def on_trade(ctx, trade):\n    pass\n", "not called where on_order is compiled"),
+        (COMPILED.replace("def compiled_state", "def _state"), "no compiled_state(params, instrument): on_book(ctx)"),
+        (COMPILED + "\non_order = on_book\ndef on_trade(ctx, trade):\n    pass\n", "not called where on_order is"),
         (COMPILED + "\non_init = on_book\n", "on_init(ctx): cannot be compiled"),
     ],
-)  # fmt: skip
+)
 def test_compiled_callbacks_that_could_not_work_are_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(StrategyError, match=re.escape(said)):
         written(tmp_path, text)
 
 
 def test_nan_where_there_is_nothing(tmp_path: Path) -> None:
-    strategy = written(tmp_path, "def on_book(ctx):\n    ctx.state['seen'] = [ctx.last, ctx.book.mid, ctx.position.entry_price]\n")
+    body = "def on_book(ctx):\n    ctx.state['seen'] = [ctx.last, ctx.book.mid, ctx.position.entry_price]\n"
+    strategy = written(tmp_path, body)
     replay = replay_of(Tape().book(0, {200: 1}, {}), strategy)
     replay.run()
     assert all(math.isnan(value) for value in replay._states[0]["seen"])
