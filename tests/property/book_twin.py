@@ -733,7 +733,7 @@ class BookTwin(Twin):
         if (
             trigger == BY_LAST
             or (trigger == BY_MARK and not book.mark_seen)
-            or (trigger == BY_BOOK and book.state == NO_BOOK and book.quote is None)
+            or (trigger == BY_BOOK and book.state == NO_BOOK and (book.quote is None or not (book.quote[0] or book.quote[2])))
         ):
             self._test_stops(k)
         return ON_PRINT
