@@ -185,13 +185,13 @@ def _on_bars(run: TapeRun, at_ns: int, depth: int, notes: list[str]) -> TapeStat
     if any(len(market.bars) for market in held):
         replay.start()
         replay.run_all_bars()
-    scales = replay.scales
     is_stored = all("bars" in entry.channels for entry in run.session.instruments if entry.symbol in run.symbols)
     if is_stored:
         for part in parts_until(run.reading, at_ns):
             seq, ts_ns = part.next_seq - 1, int(part.records["ts_receive_ns"][-1])
         symbols = {
-            symbol: _bar_state(replay.engine, market, scales[market]) for market, symbol in enumerate(run.symbols)
+            symbol: _bar_state(replay.engine, number, replay.scales[number], held[number].bars)
+            for number, symbol in enumerate(run.symbols)
         }
         return _state(run, at_ns, (seq, ts_ns), symbols, replay, notes)
     on_records = msgspec.structs.replace(run.config.settings.book, fills="book")
@@ -273,11 +273,12 @@ def _quote(instrument: Any, scale: Scale, side: str) -> tuple[float | None, floa
     return (scale.price(ticks), float(scale.size(lots))) if ticks else (None, None)
 
 
-def _bar_state(engine: Engine, market: int, scale: Scale) -> MarketState:
-    instrument = engine.state.instruments[market]
+def _bar_state(engine: Engine, market: int, scale: Scale, bars: Bars) -> MarketState:
+    """A market of bars: no book; `last` is the close of the last bar."""
+    mark = engine.state.instruments["mark"][market]
     return MarketState(
         state="none", update_id=0, bid=None, bid_size=None, ask=None, ask_size=None, book_ns=None, age_ms=None,
-        last=_price(instrument["close"], scale), mark=_price(instrument["mark"], scale), bids=[], asks=[],
+        last=float(bars.close[-1]) if len(bars) else None, mark=_price(mark, scale), bids=[], asks=[],
     )  # fmt: skip
 
 

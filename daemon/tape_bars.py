@@ -73,15 +73,15 @@ def made_markets(
     return markets, notes
 
 
-def export_bars(tape: TapeInput, timeframe: str, out: Path) -> dict[Path, int]:
+def export_bars(tape: TapeInput, settings: RunSettings, timeframe: str, out: Path) -> dict[Path, int]:
     """Write the bars made of a tape's prints as stored bars, `out/SYMBOL_TIMEFRAME.parquet`; each file with its rows.
 
     Instruments without prints are left out; raises InputMissingError where none has any.
     """
     timeframe_ns(timeframe)
-    numbers = list(range(len(tape.instruments)))
+    numbers = range(len(tape.instruments))
     written = {}
-    for bars in bars_of_tape(tape, RunSettings(), [(number, timeframe) for number in numbers]):
+    for bars in bars_of_tape(tape, settings, [(number, timeframe) for number in numbers]):
         if len(bars):
             path = out / path_of(Path(), bars.symbol, timeframe).name
             write_bars(path, bars)

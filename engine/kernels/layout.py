@@ -136,7 +136,8 @@ FIGURES = (
     "live_orders", "free_slot", "slots_used", "output_count", "sample_count", "room_needed",
     # of a tape
     "record_ns", "next_due_ns", "next_sample_ns", "send_count", "last_arrival_ns", "last_report_ns",
-    "report_head", "report_count", "bar_row_count", "output_base", "open_message",
+    "report_head", "report_count", "undated_reports",
+    "bar_row_count", "output_base", "open_message",
     "message_mode", "message_id", "is_message_snapshot",
     "event", "event_instrument", "event_strategy", "event_next", "event_word", "event_state", "event_row",
     "asked_count", "asked_next", "is_record_open", "stage", "is_clock_running", "is_ending", "level_total",
@@ -224,8 +225,13 @@ BUILDER = np.dtype(
     ]
 )  # fmt: skip
 REPORT = np.dtype(
-    [(name, "<i8") for name in ("due_ns", "slot", "state", "filled_lots", "lots_change", "cost_change", "row", "spare")]
-)
+    [
+        (name, "<i8")
+        for name in (
+            "due_ns", "record_ns", "slot", "is_immediate", "state", "filled_lots", "lots_change", "cost_change", "row",
+        )
+    ]
+)  # fmt: skip
 LATENCY = np.dtype([("ts_ns", "<i8"), ("entry_ns", "<i8"), ("response_ns", "<i8")])
 BAR_ROW = np.dtype(
     [(name, "<i8") for name in ("builder", "start_ns", "open", "high", "low", "close", "volume", "prints", "closed_ns")]

@@ -1,6 +1,7 @@
-"""What a strategy is told of its orders, and when: a queue of reports that arrive after the response latency.
+"""What a strategy is told of its orders: a queue of reports that arrive after the response latency.
 
-Bars know no such lag: there this queue stays empty.
+Bars know no such lag: there this queue stays empty. A report is only noted here; when it is due is found out later, in
+the loop over tapes (`book/clock.py`), so that little of it is compiled into the loop over bars.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from engine.kernels.compile import inner
-from engine.kernels.latency import response_latency
 from engine.kernels.layout import REJECTED
 from engine.kernels.tables import order_at, report_at
 
@@ -20,17 +20,14 @@ def push_report(core: Any, slot: int, lots_change: int, cost_change: int, row: i
     `row`: the number of the output that says it. An order that is refused while it is sent is known at once.
     """
     order = order_at(core, slot)
-    due_ns = core.ts_ns
-    if order.state != REJECTED or order.send_number != 0:
-        due_ns = max(due_ns + response_latency(core, due_ns), core.record_ns)
-    due_ns = max(due_ns, core.last_report_ns)
-    core.last_report_ns = due_ns
     place = core.report_head + core.report_count
     if place >= core.report_capacity:
         place -= core.report_capacity
     core.report_count += 1
+    core.undated_reports += 1
     report = report_at(core, place)
-    report.due_ns, report.slot, report.state, report.filled_lots = due_ns, slot, order.state, order.filled_lots
-    report.lots_change, report.cost_change = lots_change, cost_change
-    report.row = row
-    core.next_due_ns = min(core.next_due_ns, due_ns)
+    report.due_ns, report.record_ns, report.slot = core.ts_ns, core.record_ns, slot
+    report.is_immediate = 1 if order.state == REJECTED and order.send_number == 0 else 0
+    report.state, report.filled_lots = order.state, order.filled_lots
+    report.lots_change, report.cost_change, report.row = lots_change, cost_change, row
+    core.next_due_ns = min(core.next_due_ns, core.ts_ns)

@@ -114,6 +114,8 @@ ERRORS = [
     (("--set", "instruments.SYNTH.tick_size=0.5"), 65, "SYNTH open"),
     (("--set", "funding.enabled=true", "--set", "funding.file=nowhere.csv"), 66, "Funding file not found"),
     (("--set", "cash_decimals=2", "--set", "instruments.SYNTH.lot_size=0.00001"), 78, "Raise cash_decimals"),
+    (("--set", "symbols=", "--set", "book={sample_ms: 5}"), 78, "no symbol is named"),
+    (("--set", "strategy.timeframe=5m"), 78, "a backtest has the bars of `timeframe` only (1m)"),
     (("--nonsense",), 64, "No such option"),
 ]
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 import config
+from config.document import from_document, to_document
 from config.loader import load, parse
 from config.model import RunConfig, StrategyEntry, StrategyPart
 from config.table import ROOT
-from engine.settings import Commission, Funding, MarginTier, RunSettings, Sizing, Slippage
+from engine.errors import ConfigError
+from engine.settings import BookExecution, Commission, Funding, MarginTier, RunSettings, Sizing, Slippage
 
 DEFAULTS = Path(config.__file__).parent / "defaults"
 
@@ -190,3 +192,18 @@ def test_numbers_stay_as_written(text: str) -> None:
         source="a",
     )
     assert run.instruments["A"].tick_size == Decimal(text)
+
+
+def test_a_config_for_a_tape_needs_no_symbols() -> None:
+    text = "timeframe: 1s\nstrategies: [{name: grid, timeframe: 5s}, {id: own, name: grid, symbols: [ANY]}]\n"
+    run = parse(text, "yaml", source="tape.yaml", is_tape=True)
+    assert run.symbols == ()
+    assert [entry.timeframe for entry in run.strategies] == ["5s", ""]
+    with pytest.raises(ConfigError, match="symbols: missing"):
+        parse(text, "yaml", source="tape.yaml")
+    book = "book: {fills: bars, order_latency_ms: 12.5, queue_model: power, queue_power: 2, sample_ms: 100}\n"
+    run = parse(text + book, "yaml", source="tape.yaml")
+    assert run.settings.book == BookExecution(
+        fills="bars", order_latency_ms=Decimal("12.5"), queue_model="power", queue_power=2, sample_ms=100
+    )
+    assert from_document(to_document(run)) == run

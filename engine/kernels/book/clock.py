@@ -11,6 +11,7 @@ from engine.kernels.book.queue import leave_queue
 from engine.kernels.book.venue import venue_phase
 from engine.kernels.compile import inner
 from engine.kernels.guards import end_step
+from engine.kernels.latency import response_latency
 from engine.kernels.layout import (
     BAR_EVENT,
     FILLED,
@@ -28,6 +29,22 @@ _VENUE, _REPORT, _BAR, _SAMPLE, _TIMER = 0, 1, 2, 3, 4
 
 
 @inner
+def _date_reports(core: Any) -> None:
+    """Find out when the reports that were noted since the last look are due: none overtakes another."""
+    for number in range(core.report_count - core.undated_reports, core.report_count):
+        place = core.report_head + number
+        if place >= core.report_capacity:
+            place -= core.report_capacity
+        report = report_at(core, place)
+        due_ns = report.due_ns
+        if report.is_immediate == 0:
+            due_ns = max(due_ns + response_latency(core, due_ns), report.record_ns)
+        core.last_report_ns = max(core.last_report_ns, due_ns)
+        report.due_ns = core.last_report_ns
+    core.undated_reports = 0
+
+
+@inner
 def deliver_report(core: Any) -> tuple[int, int]:
     """Let the first report arrive; returns (strategy, instrument) of its order, whose slot goes back with its last."""
     report = report_at(core, core.report_head)
@@ -35,6 +52,7 @@ def deliver_report(core: Any) -> tuple[int, int]:
     if core.report_head == core.report_capacity:
         core.report_head = 0
     core.report_count -= 1
+    core.undated_reports = min(core.undated_reports, core.report_count)
     slot = report.slot
     order = order_at(core, slot)
     strategy, index = order.strategy, order.instrument
@@ -60,6 +78,7 @@ def sample(core: Any) -> None:
 @inner
 def _next_due(core: Any) -> tuple[int, int, int]:
     """(host's time, rank, index) of what is due first."""
+    _date_reports(core)
     time_ns, rank, found = NEVER, _SAMPLE, 0
     for index in range(core.instrument_count):
         instrument = instrument_at(core, index)
