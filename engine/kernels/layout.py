@@ -136,8 +136,7 @@ FIGURES = (
     "live_orders", "free_slot", "slots_used", "output_count", "sample_count", "room_needed",
     # of a tape
     "record_ns", "next_due_ns", "next_sample_ns", "send_count", "last_arrival_ns", "last_report_ns",
-    "report_head", "report_count", "undated_reports",
-    "bar_row_count", "output_base", "open_message",
+    "report_head", "report_count", "undated_reports", "bar_row_count", "output_base", "open_message",
     "message_mode", "message_id", "is_message_snapshot",
     "event", "event_instrument", "event_strategy", "event_next", "event_word", "event_state", "event_row",
     "asked_count", "asked_next", "is_record_open", "stage", "is_clock_running", "is_ending", "level_total",
@@ -207,7 +206,8 @@ BOOK = np.dtype(
         (name, "<i8")
         for name in (
             "state", "update_id", "is_fresh", "base", "best_bid", "best_ask", "window_bids", "window_asks",
-            "level_count", "window", "cell_offset", "far_offset", "far_size", "far_used", "book_ns", "messages", "stale", "broken", "crossed",
+            "level_count", "window", "cell_offset", "far_offset", "far_size", "far_used",
+            "book_ns", "messages", "stale", "broken", "crossed",
         )
     ]
 )  # fmt: skip

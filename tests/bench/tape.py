@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.memory import keep_freed_memory  # first of all, as the command does
+
 from adapters.captures.importing import ImportOptions, open_captures  # isort: skip
 from adapters.tape import TapeReader, TapeWriter
 from engine.book_state import TapeMarket
 from engine.instruments import Instrument
-from engine.kernels import layout
 from engine.replay import RunResult, StrategyRun
 from engine.settings import BookExecution, Commission, RunSettings
 from engine.strategy import Strategy, resolve_params
@@ -81,7 +81,7 @@ class Capture:
             commission=Commission(maker_bps=Decimal(2), taker_bps=Decimal(5)),
             book=BookExecution(order_latency_ms=Decimal(10), response_latency_ms=Decimal(10), queue_model="power"),
         )  # fmt: skip
-        tape = TapeInput((self.instrument,), (TapeMarket(True, self.offset_ns),), lambda: [records])  # noqa: FBT003
+        tape = TapeInput((self.instrument,), (TapeMarket(True, self.offset_ns),), lambda: [records])
         runs = []
         if strategy is not None:
             loaded = self._strategy(strategy)
@@ -137,7 +137,9 @@ def grid_section(capture: Capture, peer: Any, repeats: int) -> Section:
         lambda: trades.append(tape_peer.grid_seconds(peer)[1]),
     )  # fmt: skip
     figures = results[-1].figures
-    section = Section("grid", "grid 20 x 20 every 100 ms, events per CPU second", ("engine", "events/s", "ratio", "fills"))
+    section = Section(
+        "grid", "grid 20 x 20 every 100 ms, events per CPU second", ("engine", "events/s", "ratio", "fills")
+    )
     section.rows = [
         ("tapewright, compiled", _millions(own), f"{own / other:.2f}", f"{figures['fill_count']:,}"),
         ("hftbacktest 2.4.4", _millions(other), "1", f"{trades[-1]:,}"),
@@ -185,7 +187,7 @@ def memory_section(capture: Capture, folder: Path, *, is_quick: bool) -> Section
         with TapeWriter(folder / f"x{copies}", is_new=True) as writer:
             for records in _copies(capture, copies):
                 writer.append(records)
-        tape = TapeInput((capture.instrument,), (TapeMarket(True, capture.offset_ns),),  # noqa: FBT003
+        tape = TapeInput((capture.instrument,), (TapeMarket(True, capture.offset_ns),),
                          lambda copies=copies: (each.records for each in TapeReader(folder / f"x{copies}").batches()))  # type: ignore[misc]  # fmt: skip
         before = forget_peak()
         TapeReplay(RunSettings(), tape, []).run()

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-
 ORDER_LATENCY_NS = 10_000_000
 INTERVAL_NS = 100_000_000
 LEVELS = 20
@@ -24,7 +23,8 @@ def convert(capture: Path, copies: int, offset_ns: int) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         events = binancefutures.convert(str(capture), base_latency=offset_ns, buffer_size=4_000_000)
     events = np.ascontiguousarray(events)
-    span = int(max(events["exch_ts"].max(), events["local_ts"].max()) - min(events["exch_ts"].min(), events["local_ts"].min()))
+    times = events["exch_ts"], events["local_ts"]
+    span = int(max(column.max() for column in times) - min(column.min() for column in times))
     tiled = np.tile(events, copies)
     shifts = np.repeat(np.arange(copies, dtype=np.int64) * (span + 1_000_000_000), len(events))
     tiled["exch_ts"] += shifts

@@ -730,10 +730,11 @@ class BookTwin(Twin):
         if is_sold or is_bought:
             self._fill_by_print(k, price, size, buy=is_sold)
         trigger = self.book_settings.stop_trigger
+        is_quoted = book.quote is not None and (book.quote[0] > 0 or book.quote[2] > 0)
         if (
             trigger == BY_LAST
             or (trigger == BY_MARK and not book.mark_seen)
-            or (trigger == BY_BOOK and book.state == NO_BOOK and (book.quote is None or not (book.quote[0] or book.quote[2])))
+            or (trigger == BY_BOOK and book.state == NO_BOOK and not is_quoted)
         ):
             self._test_stops(k)
         return ON_PRINT

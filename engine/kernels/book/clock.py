@@ -29,7 +29,7 @@ _VENUE, _REPORT, _BAR, _SAMPLE, _TIMER = 0, 1, 2, 3, 4
 
 
 @inner
-def _date_reports(core: Any) -> None:
+def date_reports(core: Any) -> None:
     """Find out when the reports that were noted since the last look are due: none overtakes another."""
     for number in range(core.report_count - core.undated_reports, core.report_count):
         place = core.report_head + number
@@ -52,7 +52,6 @@ def deliver_report(core: Any) -> tuple[int, int]:
     if core.report_head == core.report_capacity:
         core.report_head = 0
     core.report_count -= 1
-    core.undated_reports = min(core.undated_reports, core.report_count)
     slot = report.slot
     order = order_at(core, slot)
     strategy, index = order.strategy, order.instrument
@@ -78,7 +77,7 @@ def sample(core: Any) -> None:
 @inner
 def _next_due(core: Any) -> tuple[int, int, int]:
     """(host's time, rank, index) of what is due first."""
-    _date_reports(core)
+    date_reports(core)
     time_ns, rank, found = NEVER, _SAMPLE, 0
     for index in range(core.instrument_count):
         instrument = instrument_at(core, index)

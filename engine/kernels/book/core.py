@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.kernels.arithmetic import as_int64, muldiv
 from engine.kernels.book.bars import add_print, close_bar, first_builder_due
-from engine.kernels.book.clock import deliver_report, run_clock, sample, skip_clock, start_clock
+from engine.kernels.book.clock import date_reports, deliver_report, run_clock, sample, skip_clock, start_clock
 from engine.kernels.book.events import begin_event, dispatch, lacks_room
 from engine.kernels.book.fills import close_now
 from engine.kernels.book.levels import has_room
@@ -191,6 +191,7 @@ def _apply_gap(core: Any, record: Any) -> None:
 
 @inner
 def _deliver_all(core: Any) -> None:
+    date_reports(core)
     while core.report_count > 0:
         deliver_report(core)
 

@@ -6,7 +6,8 @@ strategy must be called from Python, `advance_book` comes back and takes the thr
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from numba import types
 from numba.core import cgutils
@@ -40,17 +41,21 @@ _OUTPUTS_BESIDE = 64
 
 
 @intrinsic
-def _call(_typing: Any, _address: Any, _core: Any, _strategy: Any, _instrument: Any, _state: Any) -> Any:
+def _call_at(_typing: Any, _address: Any, _core: Any, _strategy: Any, _instrument: Any, _state: Any) -> Any:
     """Call the compiled function at an address with (core's address, strategy, instrument, state's address)."""
     signature = types.void(types.int64, types.int64, types.int64, types.int64, types.int64)
 
     def code(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         word = context.get_value_type(types.int64)
-        kind = cgutils.ir.FunctionType(cgutils.ir.VoidType(), [word, word, word, word])
+        ir: Any = cast("Any", cgutils).ir
+        kind = ir.FunctionType(ir.VoidType(), [word, word, word, word])
         builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
         return context.get_dummy_value()
 
     return signature, code
+
+
+_call = cast("Callable[[int, int, int, int, int], None]", _call_at)
 
 
 @inner
