@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 from pathlib import Path
 
@@ -17,6 +19,21 @@ def _blocks(language: str) -> list[str]:
     return [text for name, text in fences if name == language]
 
 
+def _write_capture(path: Path) -> None:
+    """A raw capture of Binance of some minutes before midnight, 2024-08-08: a snapshot, trades, changes of the book."""
+    start_ms = 1_723_161_300_000
+    snapshot = {"bids": [["61000.0", "5.000"]], "asks": [["61000.1", "5.000"]]}
+    lines = [(start_ms, {"lastUpdateId": 1, "E": start_ms, "T": start_ms, **snapshot})]
+    for step in range(1, 400):
+        now_ms, common = start_ms + 1_000 * step, {"E": start_ms + 1_000 * step, "T": start_ms + 1_000 * step}
+        trade = {"e": "trade", **common, "s": "BTCUSDT", "t": step, "p": f"61000.{step % 2}", "q": "0.010"}
+        change = {"e": "depthUpdate", **common, "s": "BTCUSDT", "U": step + 1, "u": step + 1, "pu": step, "a": []}
+        lines.append((now_ms, {"stream": "btcusdt@trade", "data": {**trade, "X": "MARKET", "m": step % 2 == 0}}))
+        lines.append((now_ms, {"stream": "btcusdt@depth@0ms", "data": {**change, "b": [["60990.0", f"{step}.000"]]}}))
+    text = "".join(f"{now_ms}000000 {json.dumps(message)}\n" for now_ms, message in lines)
+    path.write_bytes(gzip.compress(text.encode()))
+
+
 def test_the_first_strategy_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -27,16 +44,20 @@ def test_the_first_strategy_runs(
     Path("strategies/custom/my_first.py").write_text(strategy, encoding="utf-8")
     rows = ["ts,open,high,low,close,volume", "1699999980000,100,101,99,100.5,3", "1700000040000,100.5,102,100,101,2"]
     Path("bars.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    _write_capture(Path("btcusdt.gz"))
     commands = [
         line.removeprefix("uv run tapewright ").split()
         for block in _blocks("")
         for line in block.splitlines()
         if line.startswith("uv run tapewright ")
     ]
-    assert [command[0] for command in commands] == ["data", "data", "backtest"]
+    names = ["data", "data", "backtest", "tape", "replay", "inspect", "verify"]
+    assert [command[0] for command in commands] == names
     for command in commands:
         assert run(command) == 0, (command, capsys.readouterr().err)
-    (folder,) = Path("results").iterdir()
+    replayed, folder = sorted(Path("results").iterdir())
+    assert replayed.name.startswith("BTCUSDT_my_first_")
+    assert run(["verify", replayed.name]) == 0
     assert folder.name.startswith("SYNTH_my_first_")
     named = set(re.findall(r"`([a-z_]+\.(?:csv|parquet|json))`", README))
     assert named <= {file.name for file in folder.iterdir()}

@@ -186,6 +186,17 @@ def test_a_tape_that_is_not_there(home: Path, capsys: pytest.CaptureFixture[str]
     assert str(home / "none") in capsys.readouterr().err
 
 
+def test_a_record_that_makes_no_sense_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = flow(500)
+    place = int(np.flatnonzero(records["kind"] == layout.PRINT)[-1])
+    records["b"][place] = 0
+    write_flow(tmp_path / "tape", records)
+    documents = TapeReader(tmp_path / "tape").facts().records_count - len(records)
+    (tmp_path / "run.yaml").write_text(CONFIG_TEXT, encoding="utf-8")
+    assert run(["--home", str(tmp_path), "replay", str(tmp_path / "tape"), str(tmp_path / "run.yaml")]) == 65
+    assert f"record {documents + place + 1} of the tape makes no sense" in capsys.readouterr().err
+
+
 def test_people_see_stages_and_a_summary(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", str(home), "replay", str(home / "one"), str(home / "run.yaml")]) == 0
     shown = capsys.readouterr()
