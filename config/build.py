@@ -6,7 +6,17 @@ from typing import Any
 
 from config.model import InstrumentOverride, RunConfig, StrategyEntry, StrategyPart
 from config.rules import strategy_id
-from engine.settings import BookExecution, Commission, Execution, Funding, MarginTier, Risk, RunSettings, Sizing, Slippage
+from engine.settings import (
+    BookExecution,
+    Commission,
+    Execution,
+    Funding,
+    MarginTier,
+    Risk,
+    RunSettings,
+    Sizing,
+    Slippage,
+)
 
 _SETTINGS = (
     "initial_cash",

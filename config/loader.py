@@ -24,9 +24,7 @@ FORMATS: dict[str, Format] = {".yaml": "yaml", ".yml": "yaml", ".json": "json", 
 BYTES_MAX = 512 * 1024
 
 
-def load(
-    path: Path, *, overrides: Sequence[str] = (), strategy: str | None = None, is_tape: bool = False
-) -> RunConfig:
+def load(path: Path, *, overrides: Sequence[str] = (), strategy: str | None = None, is_tape: bool = False) -> RunConfig:
     """Read a config file; YAML, JSON or TOML by its ending.
 
     `overrides` are `a.b=c` as `--set` takes them, `strategy` is what `--strategy` names; `is_tape`: the run is on a

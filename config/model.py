@@ -51,7 +51,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One run. It has the bars that open at or after `start_ns` and before `end_ns` (UTC); None: no bound.
 
     `symbols` is empty where the file names none, as for a run on all of a tape; `strategies` as where the command line
-    gives the strategy. Paths in `funding` and `book` are as written: relative to the home folder. `source` is the file this was first read from.
+    gives the strategy. Paths in `funding` and `book` are as written: relative to the home folder. `source` is the file
+    this was first read from.
     """
 
     symbols: tuple[str, ...]

@@ -127,7 +127,12 @@ ROOT = Section(
             "paper",
             default="backtest",
         ),
-        Field("symbol", SYMBOL, "The symbol. One of `symbol` and `symbols` must be given, but on a tape: all of it.", "BTCUSDT"),
+        Field(
+            "symbol",
+            SYMBOL,
+            "The symbol. One of `symbol` and `symbols` must be given, but on a tape: all of it.",
+            "BTCUSDT",
+        ),
         Field("symbols", ListOf(SYMBOL, count_min=1, unique=True), "The symbols.", "[BTCUSDT, ETHUSDT]"),
         Field("timeframe", TIMEFRAME, "Length of the bars that the run steps through.", "1m", required=True),
         Field("start", Moment(), "First instant. Left out: where the data begin.", "2024-01-01"),

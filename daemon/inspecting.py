@@ -140,6 +140,8 @@ def _span_notes(run: TapeRun, at_ns: int) -> list[str]:
             + ("" if first_ns == facts.first_ns else f" that the run reads, {time_text(first_ns)}"),
             remedy=f"{run.reading.reader.folder} spans {span}.",
         )
+    if run.reading.end_ns is not None and at_ns >= run.reading.end_ns:
+        return [f"The run reads the tape up to {time_text(run.reading.end_ns)}; this is its state then"]
     if at_ns > facts.last_ns:
         return [f"{time_text(at_ns)} is after the last record; this is the last state of a tape of {span}"]
     return []

@@ -19,6 +19,7 @@ from engine.book_state import (
     prepare_tape,
 )
 from engine.core import Engine
+from engine.errors import DataError
 from engine.instruments import Instrument
 from engine.kernels import layout
 from engine.kernels.book.core import advance_book, submit_book
@@ -66,6 +67,11 @@ class BookEngine(Engine):
                 grow_reports(self.state, needed)
             case layout.WAKE_BARS_FULL:
                 self._flush_bar_rows()
+            case layout.WAKE_BAD_RECORD:
+                raise DataError(
+                    f"record {int(self.state.core['seq'][0]) + 1} of the tape makes no sense: {events[position]}",
+                    remedy="What wrote the tape has a defect. Leave the record out: tapewright tape cut",
+                )
             case _:
                 super()._relieve(wake, events, position)
 

@@ -128,9 +128,17 @@ def export(
     kind: Annotated[
         list[str] | None, typer.Option(help="levels, prints, quotes, marks, ...; may be repeated [all].")
     ] = None,
+    bars: Annotated[
+        list[str] | None, typer.Option(help="Bars of this length built from the prints, such as 1m; may be repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a tape's records as Parquet, a table for each kind, in real units and in integers."""
+    """Write a tape's records as Parquet, a table for each kind, in real units and in integers; or its bars."""
+    if bars:
+        from daemon.commands.tape_bars import export_bars
+
+        export_bars(tape, bars, out, as_json=as_json)
+        return
     from adapters.tape import TapeReader
     from adapters.tape.export import export as export_tape
 

@@ -81,7 +81,7 @@ def _tape_lines(verdict: TapeVerdict) -> list[str]:
     lines += [f"  files: {'sound' if verdict.sound else f'{len(verdict.findings)} findings'}"]
     lines += [f"    {finding.line()}" for finding in verdict.findings]
     lines += [
-        f"  hash in whole batches        {verdict.hash}",
+        f"  hash in whole batches         {verdict.hash}",
         f"  hash in batches cut elsewhere {verdict.hash_cut_elsewhere}",
         f"  {verdict.records:,} records, strategies: {', '.join(verdict.strategies) or 'none on the tape'}",
     ]

@@ -223,8 +223,9 @@ def main() -> int:
         peer = tape_peer.convert(CAPTURE, copies, capture.offset_ns)
     folder = Path(tempfile.mkdtemp(prefix="tapewright-bench-"))
     document: dict[str, Any] = {
-        "copies": copies, "machine": f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.python_version()}",
-    }  # fmt: skip
+        "copies": copies,
+        "machine": f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}",
+    }
     try:
         for name in [each for each in SECTIONS if each in wanted]:
             section = _section(name, capture, peer, folder, repeats, is_quick=arguments.quick)
