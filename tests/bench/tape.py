@@ -8,6 +8,7 @@ and the real capture of `../shared/data/l2`.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -213,6 +214,9 @@ def main() -> int:
     wanted = arguments.only.split(",")
     if not CAPTURE.exists():
         print(f"{CAPTURE} is not there: this benchmark runs on the real capture", file=sys.stderr)  # noqa: T201
+        return 66
+    if {"empty", "grid"} & set(wanted) and importlib.util.find_spec("hftbacktest") is None:
+        print("hftbacktest is not there: uv run --extra bench python -m tests.bench.tape", file=sys.stderr)  # noqa: T201
         return 66
     copies, repeats = (4, 3) if arguments.quick else (COPIES, REPEATS)
     capture = Capture(copies)
