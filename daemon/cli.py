@@ -17,6 +17,7 @@ from daemon.commands import demo as demo_command
 from daemon.commands import doctor as doctor_command
 from daemon.commands import strategies as strategies_command
 from daemon.commands.backtest import backtest
+from daemon.commands.exchange import exchange
 from daemon.commands.inspect import inspect
 from daemon.commands.replay import replay
 from daemon.commands.tape import tape_app
@@ -59,6 +60,7 @@ app.command("verify")(verify)
 app.command("inspect")(inspect)
 app.command("doctor")(doctor_command.doctor)
 app.command("demo")(demo_command.demo)
+app.command("exchange")(exchange)
 app.add_typer(data_command.app, name="data")
 app.add_typer(tape_app, name="tape")
 app.add_typer(strategies_command.app, name="strategies")

@@ -12,7 +12,7 @@ import pytest
 from numba.core.errors import TypingError
 
 from engine.kernels import compile as compiling
-from engine.kernels.arithmetic import muldiv, muldiv_ceil, muldiv_floor
+from engine.kernels.arithmetic import muldiv, muldiv_ceil, muldiv_floor, multiply_wrapping
 from engine.kernels.compile import inner, kernel
 
 
@@ -131,3 +131,45 @@ def test_products_of_128_bits_divide_exactly_at_random() -> None:
             if a * b // c < 2**62:
                 assert _quotient(a, -b, c) == _exact_half_even(a, -b, c)
                 assert _quotient_up(a, b, c) == -(-a * b // c)
+
+
+@pytest.mark.usefixtures("uncached")
+def test_a_helper_that_brings_many_together_is_left_to_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no function allowed the helper is linked as it is; with many it is optimised first. The kernel always is."""
+    optimised: list[str] = []
+    whole = compiling._optimize_whole
+    monkeypatch.setattr(compiling, "_optimize_whole", lambda library: (optimised.append(library.name), whole(library)))
+
+    def compile_with(most: int) -> list[str]:
+        def helper(value: int) -> int:
+            return value + 1
+
+        compiled_helper = inner(helper)
+
+        def outermost(value: int) -> int:
+            return compiled_helper(value)
+
+        optimised.clear()
+        monkeypatch.setattr(compiling, "_FUNCTIONS_OPTIMISED_MOST", most)
+        assert kernel(outermost)(3) == 4
+        return [word for word in ("helper", "outermost") if any(word in name for name in optimised)]
+
+    assert compile_with(0) == ["outermost"]
+    assert compile_with(100) == ["helper", "outermost"]
+
+
+@kernel
+def _product_behind_a_sign(value: int) -> int:
+    """A product that wraps, where the compiler knows its factor to be positive and believes that nothing overflows."""
+    if value > 0:
+        mixed = multiply_wrapping(2 * value + 1, 0x9E3779B97F4A7C15 - 2**64)
+        return (mixed ^ (mixed >> 29)) & 0xFFF
+    return -1
+
+
+def test_products_that_wrap_do_so_whatever_the_compiler_knows() -> None:
+    """The price that once hashed to nothing, and others; expected from Python's unbounded integers."""
+    for value in (1, 7, 1_000_100, 616_597, 2**40):
+        mixed = (2 * value + 1) * 0x9E3779B97F4A7C15 & (2**64 - 1)
+        signed = mixed - 2**64 if mixed >= 2**63 else mixed
+        assert _product_behind_a_sign(value) == (signed ^ (signed >> 29)) & 0xFFF
