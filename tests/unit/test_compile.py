@@ -141,21 +141,21 @@ def test_a_helper_that_brings_many_together_is_left_to_its_kernel(monkeypatch: p
     monkeypatch.setattr(compiling, "_optimize_whole", lambda library: (optimised.append(library.name), whole(library)))
 
     def compile_with(most: int) -> list[str]:
-        def helper(value: int) -> int:
+        def addition(value: int) -> int:
             return value + 1
 
-        compiled_helper = inner(helper)
+        compiled_addition = inner(addition)
 
         def outermost(value: int) -> int:
-            return compiled_helper(value)
+            return compiled_addition(value)
 
         optimised.clear()
         monkeypatch.setattr(compiling, "_FUNCTIONS_OPTIMISED_MOST", most)
         assert kernel(outermost)(3) == 4
-        return [word for word in ("helper", "outermost") if any(word in name for name in optimised)]
+        return [word for word in ("addition", "outermost") if any(word in name for name in optimised)]
 
     assert compile_with(0) == ["outermost"]
-    assert compile_with(100) == ["helper", "outermost"]
+    assert compile_with(100) == ["addition", "outermost"]
 
 
 @kernel
