@@ -22,7 +22,12 @@ _OFFSET_SECONDS_MOST = 86_400
 
 
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="Captures (also .gz, .zip), merged by receive time; or bars.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Captures (also .gz, .zip), merged by receive time; cryptofeed's recordings of one exchange; or bars."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the new tape.")],
     kind: Annotated[
         str, typer.Option(help="What the files are, where their content does not tell; such as binance_usdm.")
@@ -86,6 +91,12 @@ def _opened(files: list[Path], options: ImportOptions) -> TapeImport:
         from adapters.captures.bars_tape import open_bars
 
         return open_bars(files, options)
+    from adapters.feeds.capture import is_ws_capture
+
+    if options.kind is None and all(is_ws_capture(path) for path in files):
+        from adapters.feeds.ws_import import open_ws_capture
+
+        return open_ws_capture(files, options)
     from adapters.captures.importing import open_captures
 
     return open_captures(files, options)

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from adapters.captures.capture_file import is_parquet
 from adapters.captures.importing import ImportOptions, TapeImport, open_captures
 from adapters.tape import CLOSING, SESSION, Session, TapeReader
+from daemon.cli import run as run_command
 from daemon.commands.tape_import import import_
 from engine.errors import DataError, TapewrightError, UsageError
 from engine.kernels import layout
@@ -30,6 +31,7 @@ BYBIT = DATA / "l2" / "bybit_linear_xrpusdt_ob500.data.zip"
 HYPERLIQUID = DATA / "l2" / "hyperliquid_btcusd_20250126.gz"
 # Quotes whose update id is that of a book message, and book messages, of the capture.
 COMPARED, MESSAGES = 629, 6_548
+WS = DATA / "ws"
 GOLDEN = DATA / "golden" / "l2_bar_btcusdt_perp_2024-08-08T23-55.expected.json"
 
 CAPTURE = """
@@ -273,3 +275,24 @@ def test_the_real_capture_comes_back_from_its_tape(tmp_path: Path) -> None:
     read, documents = read_tape(tmp_path / "tape")
     assert (read == records).all()
     assert documents[CLOSING]["counts"] == {"level": 445_262, "print": 21_313, "quote": 66_089}
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not WS.exists(), reason="../shared/data is absent")
+@pytest.mark.parametrize("exchange", ["BINANCE_FUTURES", "BITGET", "BITMEX", "DERIBIT", "OKX"])
+def test_recordings_of_cryptofeed_become_tapes_that_hold(exchange: str, tmp_path: Path) -> None:
+    """All files of an exchange in one line; where a quote has a book's update id, it is the book's best."""
+    tape = tmp_path / "tape"
+    imported = run(*sorted(WS.glob(f"{exchange}.*")), "--out", tape, "--json")
+    assert imported.exit_code == 0, imported.output
+    assert json.loads(imported.stdout)["report"]["counts"]["level"] > 100
+    assert run_command(["verify", str(tape), "--json"]) == 0
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not WS.exists(), reason="../shared/data is absent")
+@pytest.mark.parametrize("exchange", ["BYBIT", "COINBASE"])
+def test_recordings_too_old_to_be_read_are_refused_with_the_reason(exchange: str, tmp_path: Path) -> None:
+    refused = raised(run(*sorted(WS.glob(f"{exchange}.*")), "--out", tmp_path / "tape"), DataError)
+    assert refused.remedy.startswith("Record")
+    assert not (tmp_path / "tape").exists()
