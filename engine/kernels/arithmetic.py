@@ -32,7 +32,7 @@ def multiply_wrapping(a: int, b: int) -> int:
 
 @inner
 def add_wrapping(a: int, b: int) -> int:
-    """A + b, its lowest 64 bits; see `multiply_wrapping`."""
+    """The sum of two words, its lowest 64 bits; see `multiply_wrapping`."""
     return as_int64(np.uint64(a) + np.uint64(b))
 
 

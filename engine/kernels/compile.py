@@ -10,7 +10,7 @@ literals are taken as the integers they are; another internal handle, held by th
 
 numba optimises a function together with all that it calls, and each of those, before that, with all that it calls
 itself: the same code many times over. An `inner` function that has brought together more than a few others is left as
-it is, to be optimised within the kernel that calls it; that takes a fifth off the compiling of the core (25 to 20 s).
+it is, to be optimised within the kernel that calls it; that takes a sixth off the compiling of the core (25 to 21 s).
 Small ones are still optimised first, so that they are small enough to be inlined.
 
 numba checks a cached function against its own source file only, not against the functions it calls in other files:
