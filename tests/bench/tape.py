@@ -182,7 +182,8 @@ def _copies(capture: Capture, copies: int) -> Iterator[NDArray[Any]]:
 
 def memory_section(capture: Capture, folder: Path, *, is_quick: bool) -> Section:
     """What reading a tape and running it adds to the process's memory, for a tape and one ten times as long."""
-    section = Section("memory", "memory beyond what the process held, reading a tape through the engine", ("copies", "records", "MB"))
+    title = "memory beyond what the process held, reading a tape through the engine"
+    section = Section("memory", title, ("copies", "records", "MB"))
     few = 2 if is_quick else COPIES
     for copies in (few, 10 * few):
         with TapeWriter(folder / f"x{copies}", is_new=True) as writer:
