@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from config.daemon_model import (
+    ControlConfig,
+    DaemonConfig,
+    FeedConfig,
+    LogConfig,
+    MetricsConfig,
+    PaperConfig,
+    ReloadConfig,
+    StoreConfig,
+)
 from config.model import InstrumentOverride, RunConfig, StrategyEntry, StrategyPart
 from config.rules import strategy_id
 from engine.settings import (
@@ -33,6 +43,7 @@ def build(values: dict[str, Any], source: str) -> RunConfig:
     """Return the config that the values stand for; `source` where they do not say it themselves."""
     symbols = [values["symbol"]] if "symbol" in values else values.get("symbols", [])
     entries = [values["strategy"]] if "strategy" in values else values.get("strategies", [])
+    mode = values.get("mode", "backtest")
     return RunConfig(
         symbols=tuple(symbols),
         timeframe=values["timeframe"],
@@ -44,8 +55,9 @@ def build(values: dict[str, Any], source: str) -> RunConfig:
         sizing=Sizing(**values.get("sizing", {})),
         settings=_settings(values),
         instruments={symbol: _override(given) for symbol, given in values.get("instruments", {}).items()},
-        mode=values.get("mode", "backtest"),
+        mode=mode,
         source=values.get("source", source),
+        daemon=_daemon(values) if mode == "paper" else DaemonConfig(),
     )
 
 
@@ -66,6 +78,21 @@ def _settings(values: dict[str, Any]) -> RunSettings:
         slippage=Slippage(**slippage),
         commission=Commission(**commission),
         risk=Risk(**values.get("risk", {})),
+    )
+
+
+def _daemon(values: dict[str, Any]) -> DaemonConfig:
+    feed = dict(values.get("feed", {}))
+    if "channels" in feed:
+        feed["channels"] = tuple(feed["channels"])
+    return DaemonConfig(
+        feed=FeedConfig(**feed),
+        paper=PaperConfig(**values.get("paper", {})),
+        store=StoreConfig(**values.get("store", {})),
+        control=ControlConfig(**values.get("control", {})),
+        metrics=MetricsConfig(**values.get("metrics", {})),
+        logs=LogConfig(**values.get("logs", {})),
+        reload=ReloadConfig(**values.get("reload", {})),
     )
 
 

@@ -1,7 +1,7 @@
 """A RunConfig as the document that is stored with a run, and back.
 
 Every field is written out, exact numbers as text, times as ISO text: equal configs give equal documents,
-and a stored run does not change when a default does.
+and a stored run does not change when a default does. What only a paper session reads is written with mode paper only.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ def to_document(config: RunConfig) -> dict[str, Any]:
         "funding": _plain(config.funding),
         "sizing": _plain(config.sizing),
         "instruments": _plain(config.instruments),
+        **(_plain(config.daemon) if config.mode == "paper" else {}),
     }
     return {name: value for name, value in document.items() if value is not None}
 
 
 def from_document(document: Mapping[str, Any], *, source: str = "stored config") -> RunConfig:
     """Return the RunConfig of a stored document. Raises ConfigError where it is not one."""
-    return parse(json.dumps(document), "json", source=source)
+    # It may be of a replay, whose tape names the symbols and whose start and end a paper session has not.
+    return parse(json.dumps(document), "json", source=source, is_tape=True)
 
 
 def _strategy(entry: StrategyEntry) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Literal, assert_never
 
 from config.build import build
 from config.json_nodes import read_json
-from config.model import RunConfig
+from config.model import Mode, RunConfig
 from config.nodes import Node, Place
-from config.overrides import with_settings, with_strategy
+from config.overrides import with_mode, with_settings, with_strategy
 from config.problems import Findings
 from config.reader import read
 from config.rules import Sheet, check
@@ -24,11 +24,15 @@ FORMATS: dict[str, Format] = {".yaml": "yaml", ".yml": "yaml", ".json": "json", 
 BYTES_MAX = 512 * 1024
 
 
-def load(path: Path, *, overrides: Sequence[str] = (), strategy: str | None = None, is_tape: bool = False) -> RunConfig:
+def load(
+    path: Path, *, overrides: Sequence[str] = (), strategy: str | None = None, is_tape: bool = False,
+    mode: Mode | None = None,
+) -> RunConfig:  # fmt: skip
     """Read a config file; YAML, JSON or TOML by its ending.
 
     `overrides` are `a.b=c` as `--set` takes them, `strategy` is what `--strategy` names; `is_tape`: the run is on a
-    tape, so that no symbols means all of it (as it does in a file with a `book` section). Raises ConfigError with
+    tape, so that no symbols means all of it (as it does in a file with a `book` section). `mode` is what the command
+    stands for: it counts where the file says none, and another one in the file is a problem. Raises ConfigError with
     every problem of file and overrides, and InputMissingError where the file is not there.
     """
     findings = Findings(str(path))
@@ -50,12 +54,12 @@ def load(path: Path, *, overrides: Sequence[str] = (), strategy: str | None = No
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         findings.stop(Place(str(path), line), (), f"byte {error.start} is not UTF-8; save the file as UTF-8")
-    return parse(text, form, source=str(path), overrides=overrides, strategy=strategy, is_tape=is_tape)
+    return parse(text, form, source=str(path), overrides=overrides, strategy=strategy, is_tape=is_tape, mode=mode)
 
 
 def parse(
     text: str, form: Format, *, source: str, overrides: Sequence[str] = (), strategy: str | None = None,
-    is_tape: bool = False,
+    is_tape: bool = False, mode: Mode | None = None,
 ) -> RunConfig:  # fmt: skip
     """Read the text of a config; `source` is what messages call it. Raises ConfigError as `load` does."""
     findings = Findings(source)
@@ -63,6 +67,8 @@ def parse(
     if strategy is not None:
         root = with_strategy(root, strategy, findings)
     root = with_settings(root, overrides, findings)
+    if mode is not None:
+        root = with_mode(root, mode, findings)
     values = read(root, findings)
     check(Sheet(values, root, findings, is_tape))
     findings.raise_if_any()

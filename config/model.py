@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from config.daemon_model import DaemonConfig
 from engine.settings import Funding, InstrumentKind, MarginTier, RunSettings, Sizing
 
 Mode = Literal["backtest", "paper"]
@@ -51,8 +52,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One run. It has the bars that open at or after `start_ns` and before `end_ns` (UTC); None: no bound.
 
     `symbols` is empty where the file names none, as for a run on all of a tape; `strategies` as where the command line
-    gives the strategy. Paths in `funding` and `book` are as written: relative to the home folder. `source` is the file
-    this was first read from.
+    gives the strategy. Paths in `funding`, `book` and `daemon` are as written: relative to the home folder. `source` is
+    the file this was first read from. `daemon` is as the file says with mode paper, else the defaults.
     """
 
     symbols: tuple[str, ...]
@@ -67,3 +68,4 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instruments: dict[str, InstrumentOverride] = {}
     mode: Mode = "backtest"
     source: str = ""
+    daemon: DaemonConfig = DaemonConfig()

@@ -1,4 +1,4 @@
-"""Options of the command line put into a file's tree: `--strategy NAME` first, then each `--set a.b=c`.
+"""Options of the command line put into a file's tree: `--strategy NAME` first, then each `--set a.b=c`, then the mode.
 
 They change nodes before anything is checked; so what they set is checked, and told, as lines of the file are.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import get_args
 
 from config.kinds import Kind, ListOf, MapOf, Named, Section
-from config.nodes import Entry, ListNode, MapNode, Node, Path, Place, ScalarNode, Step, child, is_null
+from config.model import Mode
+from config.nodes import Entry, ListNode, MapNode, Node, Path, Place, ScalarNode, Step, child, is_null, place_of
 from config.problems import Findings, quoted, shown, suggestion
 from config.reader import named
 from config.table import ROOT
@@ -74,6 +76,18 @@ def with_settings(root: Node, settings: Sequence[str], findings: Findings) -> No
         value = read_value(text, findings, place)
         root = _put(root, ROOT, path, value, place, findings)
     return root
+
+
+def with_mode(root: Node, mode: Mode, findings: Findings) -> Node:
+    """Return the tree with the mode that the command stands for; a problem where the file says another one."""
+    place = Place(findings.origin, 1)
+    given = child(root, "mode")
+    if isinstance(given, ScalarNode) and given.text in get_args(Mode) and given.text != mode:
+        text = f"{shown(given)} is not allowed here, as the command is for mode {mode}; {mode}, or leave it out"
+        findings.add(place_of(root, ("mode",)), ("mode",), text)
+    elif given is not None:
+        return root
+    return _with(root, "mode", ScalarNode("text", mode, place), place)
 
 
 def _steps(text: str) -> Path:

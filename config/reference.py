@@ -9,6 +9,7 @@ import sys
 from decimal import Decimal
 from typing import Any
 
+from config.daemon_sections import CONTROL, FEED, LOGS, METRICS, PAPER, RELOAD, STORE
 from config.kinds import (
     Choice,
     Field,
@@ -41,6 +42,13 @@ SECTIONS = (
     ("`book`", BOOK),
     ("`instruments.SYMBOL`", INSTRUMENT),
     ("`instruments.SYMBOL.tiers[]`", TIER),
+    ("`feed`", FEED),
+    ("`paper`", PAPER),
+    ("`store`", STORE),
+    ("`control`", CONTROL),
+    ("`metrics`", METRICS),
+    ("`logs`", LOGS),
+    ("`reload`", RELOAD),
 )
 
 
@@ -81,6 +89,8 @@ def _default(field: Field) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_plain, value))}]"
     return plain_text(value) if isinstance(value, Decimal) else str(value)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from config.daemon_model import Channel
 from config.kinds import allowed
 from config.nodes import Node, Path, dotted, find, is_null, place_of
 from config.problems import Findings, quoted, suggestion
@@ -19,6 +20,8 @@ from config.table import EXCLUSIVE, NAME, SYMBOL
 from engine.settings import RunSettings, Sizing
 
 MISSING_SYMBOLS = f"missing; {allowed(SYMBOL)}, or a list of them under symbols"
+# Of these at least one tells what an order would fill at.
+PRICE_CHANNELS: tuple[Channel, ...] = ("l2_book", "trades", "ticker")
 # Models of slippage that stand for nothing without their own figure.
 SLIPPAGE_NEEDS = {"ticks": "ticks", "atr": "atr_factor"}
 
@@ -26,7 +29,7 @@ SLIPPAGE_NEEDS = {"ticks": "ticks", "atr": "atr_factor"}
 class Sheet(msgspec.Struct, frozen=True):
     """A config as it was read: the values that are right, the tree with the places, the problems so far.
 
-    `is_tape`: the run is on a tape, which names its symbols itself.
+    `is_tape`: the run is on a tape, which names its symbols itself; what mode paper needs is not asked of it.
     """
 
     values: dict[str, Any]
@@ -47,6 +50,11 @@ class Sheet(msgspec.Struct, frozen=True):
             except (KeyError, IndexError, TypeError):
                 return None
         return below
+
+    @property
+    def is_live(self) -> bool:
+        """Whether this is to be a paper session."""
+        return self.value("mode") == "paper" and not self.is_tape
 
     def right(self, *path: str | int) -> bool:
         """Whether nothing is wrong there."""
@@ -82,7 +90,7 @@ def exclusive(sheet: Sheet) -> None:
 
 def symbols(sheet: Sheet) -> None:
     """There is a symbol, or the run is on a tape, which has its own."""
-    is_tape = sheet.is_tape or sheet.given("book")
+    is_tape = sheet.is_tape or (sheet.given("book") and not sheet.is_live)
     if not is_tape and not sheet.given("symbol") and not sheet.given("symbols"):
         sheet.note(("symbols",), MISSING_SYMBOLS)
 
@@ -92,6 +100,27 @@ def period(sheet: Sheet) -> None:
     start, end = sheet.value("start"), sheet.value("end")
     if start is not None and end is not None and start >= end:
         sheet.note(("end",), f"{moment_text(end)} is not allowed; a time after start ({moment_text(start)})")
+
+
+def paper(sheet: Sheet) -> None:
+    """A paper session begins now, and has prices to fill at."""
+    if not sheet.is_live:
+        return
+    for name in ("start", "end"):
+        if sheet.given(name):
+            sheet.note((name,), "given with mode paper, which begins now and runs until it is stopped; leave it out")
+    channels = sheet.value("feed", "channels")
+    if channels is not None and sheet.right("feed", "channels") and not set(channels) & set(PRICE_CHANNELS):
+        sheet.note(
+            ("feed", "channels"), f"without prices; mode paper needs at least one of {', '.join(PRICE_CHANNELS)}"
+        )
+
+
+def ports(sheet: Sheet) -> None:
+    """The daemon's two servers do not share a port."""
+    port = sheet.value("metrics", "port")
+    if port and port == sheet.value("control", "http_port"):
+        sheet.note(("metrics", "port"), f"{port} is not allowed; a port other than control.http_port, or 0 for none")
 
 
 def strategy_shape(sheet: Sheet) -> None:
@@ -238,4 +267,6 @@ RULES: tuple[Callable[[Sheet], None], ...] = (
     latency,
     tiers,
     capacity,
+    paper,
+    ports,
 )

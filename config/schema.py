@@ -34,6 +34,11 @@ def json_schema() -> dict[str, Any]:
         **root,
         "anyOf": [_given("symbol"), _given("symbols"), _given("book")],
         "allOf": [{"not": {"allOf": [_given(*first), _given(*second)]}} for first, second in EXCLUSIVE],
+        "if": {"required": ["mode"], "properties": {"mode": {"const": "paper"}}},
+        "then": {
+            "anyOf": [_given("symbol"), _given("symbols")],
+            "not": {"anyOf": [_given("start"), _given("end")]},
+        },
         "$defs": definitions,
     }
 
@@ -46,7 +51,10 @@ def _given(name: str, *rest: str) -> dict[str, Any]:
 
 def _field(field: Field, definitions: dict[str, Any]) -> dict[str, Any]:
     schema = _kind(field.kind, definitions)
-    if field.nullable or isinstance(field.kind, Section | ListOf | MapOf | Params):
+    is_empty_null = isinstance(field.kind, Section | MapOf | Params) or (
+        isinstance(field.kind, ListOf) and not field.kind.count_min
+    )
+    if field.nullable or is_empty_null:
         schema = {"anyOf": [schema, {"type": "null"}]}
     schema["description"] = field.help
     if field.default is not None and not isinstance(field.kind, Section):

@@ -67,6 +67,12 @@ COMMISSION = section_of(
     Field("taker_bps", BPS, "Basis points of the notional of a fill that took liquidity.", "4"),
     Field("per_order", AMOUNT, "Money for each order that fills, in quote currency.", "0.5"),
     Field("per_fill", AMOUNT, "Money for each fill, in quote currency.", "0.1"),
+    Field(
+        "schedule",
+        words(Commission, "schedule"),
+        "`venue`: the venue's published base-tier fees, where Tapewright knows them, else these.",
+        "venue",
+    ),
 )
 
 FUNDING = section_of(
@@ -232,6 +238,12 @@ BOOK = section_of(
     ),
     Field("queue_power", Integer(1, 16), "The exponent of queue model `power`.", "3"),
     Field("stop_trigger", words(BookExecution, "stop_trigger"), "Which price triggers stops.", "mark"),
+    Field(
+        "strict",
+        Flag(),
+        "Refuse orders where no book can be trusted, instead of filling them at quote or mark.",
+        "true",
+    ),
 )
 
 TIER = section_of(

@@ -1,6 +1,6 @@
 """Every field of a config file: kind, range, meaning. Reader, JSON Schema and reference come from here.
 
-The sections that the engine's settings stand behind are in `sections`.
+The sections that the engine's settings stand behind are in `sections`, those of a paper session in `daemon_sections`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import get_args
 
+from config.daemon_sections import CONTROL, FEED, LOGS, METRICS, PAPER, RELOAD, STORE
 from config.kinds import (
     Choice,
     Field,
@@ -135,11 +136,11 @@ ROOT = Section(
         ),
         Field("symbols", ListOf(SYMBOL, count_min=1, unique=True), "The symbols.", "[BTCUSDT, ETHUSDT]"),
         Field("timeframe", TIMEFRAME, "Length of the bars that the run steps through.", "1m", required=True),
-        Field("start", Moment(), "First instant. Left out: where the data begin.", "2024-01-01"),
+        Field("start", Moment(), "First instant; not with mode paper. Left out: where the data begin.", "2024-01-01"),
         Field(
             "end",
             Moment(),
-            "The instant after the last; a date is its midnight UTC. Left out: where the data end.",
+            "The instant after the last; a date is its midnight UTC. Not with mode paper. Left out: where data end.",
             "1701000000000",
         ),
         Field("strategy", Named(STRATEGY), "The strategy. Left out: the command line names it.", "ema_cross"),
@@ -227,6 +228,13 @@ ROOT = Section(
             "Overrides by symbol, each one of the run's.",
             "{BTCUSDT: {tick_size: 0.1}}",
         ),
+        Field("feed", FEED, FEED.help),
+        Field("paper", PAPER, PAPER.help),
+        Field("store", STORE, STORE.help),
+        Field("control", CONTROL, CONTROL.help),
+        Field("metrics", METRICS, METRICS.help),
+        Field("logs", LOGS, LOGS.help),
+        Field("reload", RELOAD, RELOAD.help),
     ),
 )
 

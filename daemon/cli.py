@@ -17,9 +17,11 @@ from daemon.commands import demo as demo_command
 from daemon.commands import doctor as doctor_command
 from daemon.commands import strategies as strategies_command
 from daemon.commands.backtest import backtest
+from daemon.commands.ctl import ctl_app
 from daemon.commands.exchange import exchange
 from daemon.commands.inspect import inspect
 from daemon.commands.replay import replay
+from daemon.commands.run import run as run_command
 from daemon.commands.tape import tape_app
 from daemon.commands.verify import verify
 from engine.errors import EXIT_DEFECT, EXIT_USAGE, TapewrightError
@@ -54,6 +56,7 @@ def prepare(
     context.obj = Environment(home or Path(os.environ.get("TAPEWRIGHT_HOME") or "."))
 
 
+app.command("run")(run_command)
 app.command("backtest")(backtest)
 app.command("replay")(replay)
 app.command("verify")(verify)
@@ -63,6 +66,7 @@ app.command("demo")(demo_command.demo)
 app.command("exchange")(exchange)
 app.add_typer(data_command.app, name="data")
 app.add_typer(tape_app, name="tape")
+app.add_typer(ctl_app, name="ctl")
 app.add_typer(strategies_command.app, name="strategies")
 app.add_typer(config_command.app, name="config")
 

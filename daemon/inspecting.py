@@ -15,7 +15,8 @@ from adapters.replay_files import StoredReplay, read_replay, read_snapshot
 from adapters.tape import TapeReader
 from adapters.tape.times import time_text
 from config.model import RunConfig
-from daemon.replaying import TapeRun, tape_replay, tape_run
+from daemon.driving import TapeDriver
+from daemon.replaying import TapeRun, tape_driver, tape_run
 from daemon.tape_markets import Part, Reading
 from daemon.verifying import market_config, stored_run
 from engine.bars import NS_PER_MS, Bars, timeframe_ns
@@ -117,10 +118,11 @@ def _inspected(run: TapeRun, at_ns: int, depth: int, stored: tuple[Path, StoredR
     notes = _span_notes(run, at_ns)
     if run.tape is None:
         return _on_bars(run, at_ns, depth, notes)
-    replay, next_seq = _started(run, at_ns, stored)
+    driver, next_seq = _started(run, at_ns, stored)
+    replay = driver.replay
     seq, ts_ns = next_seq - 1, 0
     for part in parts_until(run.reading, at_ns, next_seq):
-        replay.consume(part.records)
+        driver.consume(part.first_seq, part.records)
         seq, ts_ns = part.next_seq - 1, int(part.records["ts_receive_ns"][-1])
     symbols = {
         symbol: _book_state(replay.engine, market, replay.scales[market], at_ns, depth)
@@ -147,22 +149,22 @@ def _span_notes(run: TapeRun, at_ns: int) -> list[str]:
     return []
 
 
-def _started(run: TapeRun, at_ns: int, stored: tuple[Path, StoredReplay] | None) -> tuple[TapeReplay, int]:
+def _started(run: TapeRun, at_ns: int, stored: tuple[Path, StoredReplay] | None) -> tuple[TapeDriver, int]:
     """The run as its last snapshot before the moment has it, or before the first record; and the next seq."""
     if stored is not None:
         folder, document = stored
         for place in sorted(document.snapshots, key=lambda each: -each.next_seq):
             snapshot = read_snapshot(folder, place) if place.ts_ns <= at_ns else None
             if snapshot is not None:
-                replay = tape_replay(run)
+                driver = tape_driver(run)
                 try:
-                    replay.resume(snapshot)
+                    driver.resume(snapshot)
                 except DataError:  # of another version: from the start it will be right
                     break
-                return replay, place.next_seq
-    replay = tape_replay(run)
-    replay.start()
-    return replay, 1
+                return driver, place.next_seq
+    driver = tape_driver(run)
+    driver.start()
+    return driver, 1
 
 
 def parts_until(reading: Reading, at_ns: int, start_seq: int = 1) -> Any:

@@ -28,16 +28,18 @@ from adapters.tape import Session, TapeFacts, TapeReader
 from adapters.tape.reader import BATCH_RECORDS
 from config.document import to_document
 from config.model import RunConfig
+from daemon.driving import Loader, TapeDriver, aborted_calls
 from daemon.runs import figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
 from daemon.tape_bars import holds_bars, made_markets, stored_markets
-from daemon.tape_markets import Part, Reading, chosen_markets, tape_instruments, tape_markets
+from daemon.tape_markets import Part, Reading, chosen_markets, tape_instruments, tape_markets, with_venue_fees
 from engine.bars import NS_PER_SECOND, timeframe_ns
 from engine.book_state import Latency
 from engine.compiled import CompiledCallback
 from engine.errors import ConfigError, InputMissingError
 from engine.figures.metrics import Metrics
 from engine.figures.trades import Trade
+from engine.isolation import Policy
 from engine.kernels.compile import CACHE_FOLDER, is_compiled
 from engine.market import Market
 from engine.replay import Replay, RunResult, StrategyRun
@@ -81,6 +83,7 @@ def tape_run(
     `last_seq`: read no further. Raises a TapewrightError with its remedy where the two do not fit together.
     """
     facts, session = reader.facts(), reader.session()
+    config = with_venue_fees(config, session)
     if facts.first_ns == 0:
         raise InputMissingError(f"{reader.folder} holds no record but documents", remedy="Import a recording into it.")
     reading = Reading(
@@ -167,14 +170,14 @@ def run_to_end(run: TapeRun, stages: Stages | None = None, snapshots: Snapshots 
         on_bars = Replay(run.config.settings, run.markets, run.runs)
         on_bars.prepare()
         return on_bars.run(stages.progress)
-    on_tape = tape_replay(run)
+    on_tape = tape_driver(run)
     on_tape.start()
     consume(run, on_tape, run.reading.parts(), stages, snapshots)
     return on_tape.finish()
 
 
 def consume(
-    run: TapeRun, on_tape: TapeReplay, parts: Iterable[Part], stages: Stages, snapshots: Snapshots | None = None
+    run: TapeRun, on_tape: TapeDriver, parts: Iterable[Part], stages: Stages, snapshots: Snapshots | None = None
 ) -> None:  # fmt: skip
     """Let a run go on over these parts of its tape, from the first one to the last."""
     assert run.tape is not None
@@ -182,7 +185,7 @@ def consume(
     due = [total * number // (SNAPSHOTS_COUNT + 1) for number in range(1, SNAPSHOTS_COUNT + 1)] if snapshots else []
     for part in parts:
         for piece in _pieces(part, [count - done for count in due]):
-            on_tape.consume(piece.records)
+            on_tape.consume(piece.first_seq, piece.records)
             done += len(piece.records)
             stages.progress(done, max(total, done + 1))
             if snapshots is not None and done in due:
@@ -198,10 +201,19 @@ def _pieces(part: Part, counts: list[int]) -> Iterator[Part]:
         yield Part(part.first_seq + start, part.records[start:stop], next_seq)
 
 
-def tape_replay(run: TapeRun) -> TapeReplay:
-    """The run on records, before its first one."""
+def tape_driver(run: TapeRun) -> TapeDriver:
+    """The run on records, before its first one. A run of mode paper does what the session did that wrote the tape.
+
+    It is told the same commands, its bars grow after the same history, and a strategy that failed is taken out alone.
+    """
     assert run.tape is not None
-    return TapeReplay(run.config.settings, run.tape, run.runs, run.config.timeframe)
+    config, is_paper = run.config, run.config.mode == "paper"
+    policy = Policy(is_isolated=is_paper, is_flattened=is_paper and config.daemon.paper.on_fault == "flatten")
+    aborted = aborted_calls(run.reading.reader) if is_paper else ()
+    replay_ = TapeReplay(
+        config.settings, run.tape, run.runs, config.timeframe, is_growing=is_paper, policy=policy, aborted=aborted
+    )
+    return TapeDriver(replay_, Loader(config, run.runs), obeys=is_paper)
 
 
 class Timings(msgspec.Struct, frozen=True):
@@ -226,8 +238,10 @@ class ReplayReport(msgspec.Struct, frozen=True):
     timings: Timings
 
 
-def replay(home: Path, folder: Path, config: RunConfig, stages: Stages | None = None) -> ReplayReport:
-    """Run a config on a tape and write its results under the home folder.
+def replay(
+    home: Path, folder: Path, config: RunConfig, stages: Stages | None = None, *, store: Path | None = None
+) -> ReplayReport:  # fmt: skip
+    """Run a config on a tape and write its results under the home folder, and into the store where one is named.
 
     Raises a TapewrightError with its remedy for every expected trouble; then no results are left behind.
     """
@@ -236,6 +250,10 @@ def replay(home: Path, folder: Path, config: RunConfig, stages: Stages | None = 
     latency_file = config.settings.book.latency_file
     latencies = read_latencies(home / latency_file) if latency_file else ()
     run = tape_run(TapeReader(folder), config, Registry(home), latencies=latencies)
+    if store is not None:
+        from adapters.store import prepare  # here and in _store: runs without a store need not wait for its imports
+
+        prepare(store)  # trouble with it comes before the work
     for line in run.notes:
         stages.stage(line)
     stages.stage(f"Tape opened ({run.facts.records_count:,} records)")
@@ -254,6 +272,9 @@ def replay(home: Path, folder: Path, config: RunConfig, stages: Stages | None = 
     write_results(results, trades=trades, equity=curve, metrics=figures, run=document)
     write_run_log(results, result, run.notes, with_book=run.tape is not None)
     _write_run(results, run, result, kept)
+    if store is not None:
+        stages.stage(f"Storing the run: {store}")
+        _store(store, results.name, run, result)
     end = time.perf_counter()
     stages.stage(f"Replay completed: {results}")
     timings = Timings(after_load - begun, after_loop - after_load, end - after_loop, end - begun)
@@ -305,3 +326,10 @@ def _write_run(folder: Path, run: TapeRun, result: RunResult, snapshots: list[tu
         config=document, strategies=tuple(code), snapshots=tuple(places),
     )  # fmt: skip
     write_replay(folder, stored, result.outputs, result.samples)
+
+
+def _store(path: Path, name: str, run: TapeRun, result: RunResult) -> None:
+    from daemon.storing import run_start, store_result
+
+    start = run_start(name, "replay", run.config, run.runs, result.scales, run.start_ns)
+    store_result(path, start, result, int(result.samples[-1, 0]) if len(result.samples) else run.start_ns)

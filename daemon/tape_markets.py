@@ -6,6 +6,7 @@ import difflib
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
 import msgspec
 import numpy as np
@@ -90,6 +91,25 @@ def chosen_markets(tape: str, session: Session, config: RunConfig) -> list[int]:
             remedy=f"The tape holds {', '.join(known) or 'no instrument'}. Without `symbols` a run takes all of them.",
         )
     return [known.index(symbol) for symbol in config.symbols or known]
+
+
+def with_venue_fees(config: RunConfig, session: Session) -> RunConfig:
+    """The config with the fees that the session says its venue charges, where `commission.schedule` asks for them.
+
+    One account has one schedule: that of the first instrument that has one.
+    """
+    if config.settings.commission.schedule != "venue":
+        return config
+    for entry in session.instruments:
+        maker, taker = entry.metadata.get("maker_bps"), entry.metadata.get("taker_bps")
+        if maker is not None and taker is not None:
+            found = msgspec.structs.replace(
+                config.settings.commission, maker_bps=Decimal(maker), taker_bps=Decimal(taker)
+            )
+            return msgspec.structs.replace(
+                config, settings=msgspec.structs.replace(config.settings, commission=found)
+            )  # fmt: skip
+    return config
 
 
 def tape_instruments(session: Session, config: RunConfig) -> tuple[Instrument, ...]:

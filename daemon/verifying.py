@@ -29,7 +29,7 @@ from adapters.tape.findings import Finding
 from config.document import from_document
 from config.model import RunConfig
 from daemon.quote_check import QuoteCheck, check_quotes
-from daemon.replaying import TapeRun, consume, run_to_end, tape_replay, tape_run
+from daemon.replaying import TapeRun, consume, run_to_end, tape_driver, tape_run
 from daemon.stages import Quiet, Stages
 from daemon.tape_bars import holds_bars
 from daemon.tape_markets import Part
@@ -187,12 +187,18 @@ def verify_tape(folder: Path, stages: Stages | None = None) -> TapeVerdict:
 
 
 def _carried(reader: TapeReader) -> tuple[RunConfig, list[StrategyFile], list[str]]:
-    """The config and code that a tape carries, of its last session; else a config for its market alone."""
+    """The config and code that a tape carries, of its last session; else a config for its market alone.
+
+    A paper session that was started again goes on with the account of its first start, so there it is the first one;
+    what changed later stands between the records.
+    """
     config: dict[str, Any] | None = None
     code: dict[tuple[str, str], StrategyFile] = {}
     configs = 0
     for document in reader.documents():
         if document.type == CONFIG:
+            if config is not None and config.get("mode") == "paper":
+                break
             config, code, configs = document.value, {}, configs + 1
         elif document.type == STRATEGY:
             each = msgspec.convert(document.value, StrategyFile)
@@ -232,21 +238,21 @@ State = dict[str, dict[str, Any]]
 def _whole(run: TapeRun, stages: Stages) -> tuple[RunResult, State]:
     if run.tape is None:
         return run_to_end(run, stages), {}
-    replay = tape_replay(run)
-    replay.start()
-    consume(run, replay, run.reading.parts(), stages)
-    state = _state_of(run, replay.engine)
-    return replay.finish(), state
+    driver = tape_driver(run)
+    driver.start()
+    consume(run, driver, run.reading.parts(), stages)
+    state = _state_of(run, driver.replay.engine)
+    return driver.finish(), state
 
 
 def _cut_elsewhere(run: TapeRun, stages: Stages) -> tuple[RunResult, State]:
     if run.tape is None:
         return _bars_in_pieces(run), {}
-    replay = tape_replay(run)
-    replay.start()
-    consume(run, replay, in_pieces(run.reading.parts()), stages)
-    state = _state_of(run, replay.engine)
-    return replay.finish(), state
+    driver = tape_driver(run)
+    driver.start()
+    consume(run, driver, in_pieces(run.reading.parts()), stages)
+    state = _state_of(run, driver.replay.engine)
+    return driver.finish(), state
 
 
 def _bars_in_pieces(run: TapeRun) -> RunResult:

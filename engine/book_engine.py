@@ -16,6 +16,7 @@ from engine.book_state import (
     constant_latency,
     grow_book,
     grow_reports,
+    point_to,
     prepare_tape,
 )
 from engine.core import Engine
@@ -37,7 +38,8 @@ class BookEngine(Engine):
         listeners: Sequence[Listener], timeframes: Sequence[tuple[int, int]] = (), latencies: Sequence[Latency] = (),
     ) -> None:  # fmt: skip
         super().__init__(settings, instruments, max(1, len(listeners)))
-        self._listeners = tuple(listeners)
+        self._listeners = list(listeners)
+        self.drained = 0  # outputs handed out by `drain`
         prepare_tape(self.state, markets, listeners, timeframes, latencies or constant_latency(settings.book))
         self._bar_rows: list[NDArray[Any]] = []
 
@@ -127,10 +129,66 @@ class BookEngine(Engine):
             start += len(part)
         return np.concatenate(found) if found else np.zeros((0, layout.OUTPUT_WORDS), dtype=np.int64)
 
+    @property
+    def output_count(self) -> int:
+        """Outputs since the run's start."""
+        core = self.state.core
+        return int(core["output_base"][0]) + int(core["output_count"][0])
+
+    def drain(self) -> tuple[int, NDArray[np.int64]]:
+        """Outputs since the last call, with the number of the first since the run's start.
+
+        Unlike `outputs` it keeps what strategies are still to be told of, so that a run can go on for ever.
+        """
+        self._flush_outputs()
+        base = int(self.state.core["output_base"][0])
+        first = base - sum(len(part) for part in self._outputs)
+        start = self.drained
+        found = []
+        position = first
+        for part in self._outputs:
+            if position + len(part) > start:
+                found.append(part[max(0, start - position) :])
+            position += len(part)
+        self.drained = base
+        self._forget_outputs(first)
+        return start, np.concatenate(found) if found else np.zeros((0, layout.OUTPUT_WORDS), dtype=np.int64)
+
+    def _forget_outputs(self, first: int) -> None:
+        """Let go of the parts that no report on its way speaks of; `first` is the number of the oldest output kept."""
+        core = self.state.core
+        count, head = int(core["report_count"][0]), int(core["report_head"][0])
+        needed = self.drained
+        if count:
+            places = (head + np.arange(count)) % len(self.state.reports)
+            needed = min(needed, int(self.state.reports["row"][places].min()))
+        while self._outputs and first + len(self._outputs[0]) <= needed:
+            first += len(self._outputs.pop(0))
+
+    def mute(self, strategy: int) -> None:
+        """Tell a strategy nothing more."""
+        for name in CALLBACKS:
+            self.state.strategies[name][strategy] = layout.TO_NOBODY
+
+    def listen(self, strategy: int, listener: Listener) -> None:
+        """Tell a strategy (again), perhaps of other things than before; a timer of a new interval begins anew."""
+        self._listeners[strategy] = listener
+        point_to(self.state, strategy, listener)
+        core, count = self.state.core, len(self.state.instruments)
+        core["tells_books"] = any(each.targets[CALLBACKS.index("on_book")] for each in self._listeners)
+        core["tells_prints"] = any(each.targets[CALLBACKS.index("on_print")] for each in self._listeners)
+        for market in listener.markets:
+            ledger = self.state.ledgers[strategy * count + market]
+            if int(ledger["timer_ns"]) == listener.timer_ns:
+                continue
+            ledger["timer_ns"], ledger["timer_due_ns"] = listener.timer_ns, layout.NEVER
+            if listener.timer_ns > 0 and core["is_clock_running"][0]:
+                due_ns = (int(core["ts_ns"][0]) // listener.timer_ns + 1) * listener.timer_ns
+                ledger["timer_due_ns"] = due_ns
+                core["next_due_ns"] = min(int(core["next_due_ns"][0]), due_ns)
+
     def restore(self, snapshot: bytes) -> None:
         """Become what a snapshot says; compiled strategies stay those of this process."""
         super().restore(snapshot)
         for index, listener in enumerate(self._listeners):
-            self.state.strategies["state"][index] = listener.state_address
-            for name, target in zip(CALLBACKS, listener.targets, strict=True):
-                self.state.strategies[name][index] = target
+            point_to(self.state, index, listener)

@@ -64,15 +64,20 @@ def _listen(state: State, listeners: Sequence[Listener]) -> None:
     state.core["tells_books"] = any(listener.targets[CALLBACKS.index("on_book")] for listener in listeners)
     state.core["tells_prints"] = any(listener.targets[CALLBACKS.index("on_print")] for listener in listeners)
     for index, listener in enumerate(listeners):
-        row = state.strategies[index]
-        row["timeframe_ns"] = listener.timeframe_ns
-        row["state"], row["state_bytes"] = listener.state_address, listener.state_bytes
-        for name, target in zip(CALLBACKS, listener.targets, strict=True):
-            row[name] = target
+        point_to(state, index, listener)
         for market in listener.markets:
             ledger = state.ledgers[index * count + market]
             ledger["is_watching"], ledger["timer_ns"] = 1, listener.timer_ns
             ledger["timer_due_ns"] = layout.NEVER
+
+
+def point_to(state: State, index: int, listener: Listener) -> None:
+    """Note whom the core calls for a strategy, and where its state lies."""
+    row = state.strategies[index]
+    row["timeframe_ns"] = listener.timeframe_ns
+    row["state"], row["state_bytes"] = listener.state_address, listener.state_bytes
+    for name, target in zip(CALLBACKS, listener.targets, strict=True):
+        row[name] = target
 
 
 def _builders(timeframes: Sequence[tuple[int, int]]) -> NDArray[Any]:

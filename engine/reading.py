@@ -27,7 +27,10 @@ MODELS = {
 }  # fmt: skip
 CONFIDENCES = ("assumed", "bounded", "observed")
 LIQUIDITY = ("", "maker", "taker")
-RISKS = ("", "max_drawdown", "strategy_max_drawdown", "daily_loss_limit", "resumed", "liquidation", "bankrupt")
+RISKS = (
+    "", "max_drawdown", "strategy_max_drawdown", "daily_loss_limit", "resumed", "liquidation", "bankrupt", "halted",
+    "strategy_stopped", "strategy_started", "strategy_faulted", "strategy_quarantined",
+)  # fmt: skip
 _EXIT: dict[int, ExitReason] = {0: "order", layout.BY_END: "end", layout.BY_LIQUIDATION: "liquidation",
                                 layout.BY_HALT: "guard"}  # fmt: skip
 

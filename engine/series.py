@@ -27,14 +27,23 @@ class Window:
         for column in (bars.ts_ns, bars.open, bars.high, bars.low, bars.close, bars.volume):
             column.flags.writeable = False
         self._bars = bars
+        self.stop = 0
+        self._hold(bars)
+        self.ind = Indicators(self)
+
+    def _hold(self, bars: Bars) -> None:
         self.ts_ns = bars.ts_ns
         self._open, self._high, self._low = bars.open, bars.high, bars.low
         self._close, self._volume = bars.close, bars.volume
         self._time: NDArray[np.int64] | None = None
         self._matrix: FloatColumn | None = None
-        self.stop = 0
-        self.close = bars.close[:0]
-        self.ind = Indicators(self)
+        self.close = bars.close[: self.stop]
+
+    def grow(self, bars: Bars) -> None:
+        """Hold more bars of the same market, and show all of them: those held so far with others after them."""
+        self.stop = len(bars)
+        self._hold(bars)
+        self.ind.forget()
 
     def show(self, stop: int) -> None:
         """Let the first `stop` bars be seen, and none after them."""
@@ -123,6 +132,15 @@ class Indicators:
     def __init__(self, window: Window) -> None:
         self._window = window
         self._memo: dict[tuple[Any, ...], _Known] = {}
+        self._quick: list[dict[Any, Any]] = []  # what the functions keep for themselves
+        self._asked: dict[tuple[Any, ...], None] = {}  # before the columns grew
+
+    def forget(self) -> None:
+        """The columns have grown: what is asked for next is computed again, to the same values and one more."""
+        self._asked |= dict.fromkeys(self._memo)
+        self._memo.clear()
+        for quick in self._quick:
+            quick.clear()
 
     def __getattr__(self, name: str) -> Any:
         definition_of(name)  # raises StrategyError with the nearest name
@@ -132,17 +150,19 @@ class Indicators:
 
     def asked(self) -> list[tuple[Any, ...]]:
         """What has been asked for of known series, oldest first: keys that `ask` takes."""
-        return list(self._memo)
+        return list(self._asked | dict.fromkeys(self._memo))
 
     def ask(self, keys: Sequence[tuple[Any, ...]]) -> None:
         """Ask again for what `asked` gave, as a run that goes on from a snapshot has to."""
         for key in keys:
-            name, sources, parameters = key
-            self._memo.setdefault(key, _Known(key, compute(name, parameters, [self._full(each) for each in sources])))
+            if key not in self._memo:
+                name, sources, parameters = key
+                self._memo[key] = _Known(key, compute(name, parameters, [self._full(each) for each in sources]))
 
     def values(self) -> dict[str, dict[str, float]]:
         """What has been asked for, as it was written, with its outputs at the current bar; NaN before the first."""
         place = self._window.stop - 1
+        self.ask(self.asked())
         return {
             _written(known.key): {
                 output: float(column[place]) if place >= 0 else math.nan
@@ -156,6 +176,7 @@ class Indicators:
         window = self._window
         of_close: dict[Any, FloatColumn] = {}
         of_own: dict[tuple[Any, ...], tuple[FloatColumn, ...]] = {}
+        self._quick += [of_close, of_own]
         takes_source = DEFINITIONS[name].inputs == ("source",)
         is_single = takes_source and len(DEFINITIONS[name].outputs) == 1
 

@@ -21,6 +21,7 @@ SlippageModel = Literal["bps", "ticks", "atr", "spread"]
 QueueModel = Literal["trades_only", "power", "log"]
 StopTrigger = Literal["last", "mark", "book"]
 TapeFills = Literal["book", "bars"]
+FeeSchedule = Literal["config", "venue"]
 InstrumentKind = Literal["linear", "inverse", "spot"]
 
 
@@ -42,12 +43,16 @@ class Slippage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Commission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Fees: the parts add up. Proportions are of the notional; the rest is money in the quote currency."""
+    """Fees: the parts add up. Proportions are of the notional; the rest is money in the quote currency.
+
+    `schedule` `venue`: the venue's published base-tier proportions, where they are known, in place of the two here.
+    """
 
     maker_bps: Decimal = ZERO
     taker_bps: Decimal = ZERO
     per_order: Decimal = ZERO
     per_fill: Decimal = ZERO
+    schedule: FeeSchedule = "config"
 
 
 class Funding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,7 +116,8 @@ class BookExecution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     it, by the order in which records were received. `lateness_ms`: how long after its time a record is waited for.
     `queue_model`: how a resting order moves forward in its level. `stop_trigger`: which price triggers stops.
     `fills`: whether orders meet the book and prints, or bars made of the prints. `latency_file`: latencies that change
-    with time, in place of the two constants.
+    with time, in place of the two constants. `strict`: an order is refused where no book can be trusted, instead of
+    filled at quote or mark.
     """
 
     fills: TapeFills = "book"
@@ -124,6 +130,7 @@ class BookExecution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queue_model: QueueModel = "trades_only"
     queue_power: int = 3
     stop_trigger: StopTrigger = "last"
+    strict: bool = False
 
 
 class RunSettings(msgspec.Struct, frozen=True):

@@ -95,6 +95,7 @@ def _settings_row(settings: RunSettings) -> dict[str, int | float]:
         "queue_model": _QUEUE_MODEL[settings.book.queue_model],
         "queue_power": settings.book.queue_power,
         "stop_trigger": _STOP_TRIGGER[settings.book.stop_trigger],
+        "is_strict": int(settings.book.strict),
     }
 
 

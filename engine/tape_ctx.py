@@ -60,12 +60,24 @@ def open_orders(engine: BookEngine, ledger: int) -> Iterator[Any]:
 class TapeAccount(Account):
     """The account on a tape: the engine is always where the strategy looks."""
 
-    __slots__ = ("offset", "ts_ns")
+    __slots__ = ("asked", "is_busy", "offset", "ts_ns")
 
     def __init__(self, engine: BookEngine) -> None:
         super().__init__(engine, np.zeros(0, dtype=layout.RECORD))
         self.held, self.costs = "known_lots", "known_cost"
         self.ts_ns = 0
+        self.asked: list[bytes] = []  # what the callback that runs has asked for, as REQUEST rows
+        self.is_busy = False  # a request is being carried out: no moment to interrupt the callback
+
+    def request(self, *values: Any, **fields: Any) -> int:
+        """Carry out one request now, and remember it for as long as the callback runs."""
+        self.is_busy = True
+        try:
+            identity = super().request(*values, **fields)
+            self.asked.append(bytes(self._buffer))
+        finally:
+            self.is_busy = False
+        return identity
 
     def catch_up(self) -> None:
         """Nothing to do: strategies are told while the engine stands still."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -13,22 +14,22 @@ from engine.bars import Bars, timeframe_ns
 from engine.book_engine import BookEngine
 from engine.book_state import CALLBACKS, Latency, Listener, TapeMarket
 from engine.boundary import strategy_boundary
+from engine.columns import BarRow, GrowingBars
+from engine.commands import Command
 from engine.compiled import CompiledCallback
 from engine.ctx import LogLine
 from engine.errors import StrategyError
 from engine.instruments import Instrument
+from engine.isolation import Aborted, Failure, Fate, InterruptedCallbackError, Policy, Unwatched, Watch
 from engine.kernels import layout
-from engine.reading import OrderReader, scale_of, trades_of
+from engine.reading import OrderReader, scale_of
 from engine.replay import Progress, RunResult, StrategyRun, plain_state
 from engine.settings import RunSettings
-from engine.tape_ctx import GAP_REASONS, FundingEvent, Gap, Print, Side, TapeAccount, TapeContext, open_orders
+from engine.steering import Steering, listen_to
+from engine.tape_ctx import TapeAccount, TapeContext, open_orders
+from engine.telling import NAMES, Runner, Teller
 
 Batches = Callable[[], Iterable[NDArray[Any]]]
-_NAMES = {
-    layout.BOOK_EVENT: "on_book", layout.PRINT_EVENT: "on_print", layout.BAR_EVENT: "on_bar",
-    layout.TIMER_EVENT: "on_timer", layout.ORDER_EVENT: "on_order", layout.FUNDING_EVENT: "on_funding",
-    layout.GAP_EVENT: "on_gap",
-}  # fmt: skip
 
 
 class TapeInput(msgspec.Struct, frozen=True):
@@ -75,53 +76,68 @@ def _bars(rows: NDArray[Any], instrument: Instrument, timeframe: str) -> Bars:
     )  # fmt: skip
 
 
-def _no_bars(instrument: Instrument, timeframe: str) -> Bars:
-    empty = np.zeros(0)
-    return Bars(instrument.symbol, timeframe, np.zeros(0, dtype=np.int64), empty, empty, empty, empty, empty)
-
-
-class _Runner:
-    """One strategy on one market of a tape; `told` is the callback called last, with the host's time."""
-
-    __slots__ = ("context", "reader", "run", "told")
-
-    def __init__(self, run: StrategyRun, context: TapeContext, reader: OrderReader) -> None:
-        self.run = run
-        self.context = context
-        self.reader = reader
-        self.told: tuple[str, int] = ("", 0)
-
-
 class TapeReplay:
-    """A run over a tape, batch by batch; ends at the tape's end or where the caller stops."""
+    """A run over a tape, batch by batch; ends at the tape's end or where the caller stops.
+
+    Bars come from a first pass over the tape, or (`is_growing`) as the run builds them, after the history that it is
+    given. `policy` says what becomes of it where a strategy fails, `aborted` which calls are known not to have ended,
+    and `watch` looks after callbacks while they run.
+    """
 
     def __init__(
-        self, settings: RunSettings, tape: TapeInput, runs: Sequence[StrategyRun], timeframe: str = "1m"
+        self, settings: RunSettings, tape: TapeInput, runs: Sequence[StrategyRun], timeframe: str = "1m", *,
+        is_growing: bool = False, policy: Policy | None = None, aborted: Sequence[Aborted] = (),
+        watch: Watch | None = None,
     ) -> None:  # fmt: skip
         self.tape = tape
-        self.runs = tuple(runs)
+        self.runs = list(runs)
+        self.policy = policy or Policy()
         self.scales = tuple(scale_of(instrument, settings.cash_decimals) for instrument in tape.instruments)
+        self.failures: list[Failure] = []
+        self._watch: Watch = watch or Unwatched()
+        self._aborted: Mapping[tuple[int, int], Aborted] = {(each.strategy, each.call): each for each in aborted}
+        self._calls = [0] * len(runs)
+        self._fates: list[Fate] = ["running"] * len(runs)
+        self._frames = [run.timeframe or timeframe for run in runs]
         self._compiled_states = [self._compiled_state(run) for run in runs]
-        frames = [run.timeframe or timeframe for run in runs]
-        wanted = [(market, frame) for run, frame in zip(runs, frames, strict=True) for market in run.markets]
-        with_bars = [
-            (market, frame) for run, frame in zip(runs, frames, strict=True)
-            if run.strategy.on_bar is not None for market in run.markets
-        ]  # fmt: skip
-        listeners = [self._listener(index, run, frames[index]) for index, run in enumerate(runs)]
+        wanted = [(market, frame) for run, frame in zip(runs, self._frames, strict=True) for market in run.markets]
         self.engine = BookEngine(
-            settings, tape.instruments, tape.markets, listeners,
+            settings, tape.instruments, tape.markets,
+            [self._listener(index, run) for index, run in enumerate(runs)],
             [(market, timeframe_ns(frame)) for market, frame in wanted], tape.latencies,
         )  # fmt: skip
-        bars = dict(zip(with_bars, bars_of_tape(tape, settings, with_bars), strict=True)) if with_bars else {}
+        self.columns = {
+            (market, frame): GrowingBars(tape.instruments[market], frame) for market, frame in wanted if is_growing
+        }
+        bars = self._known_bars(settings)
+        self._builders = [
+            (int(row["instrument"]), int(row["timeframe_ns"])) for row in self.engine.state.builders
+        ]  # fmt: skip
+        self._is_bar_new = [True] * len(self._builders)
         self.account = TapeAccount(self.engine)
         self._states: list[dict[str, Any]] = [{} for _ in runs]
         self._runners = {
-            (index, market): self._runner(index, run, market, bars.get((market, frames[index])), frames[index])
+            (index, market): self._runner(index, run, market, bars[market, self._frames[index]])
             for index, run in enumerate(runs) for market in run.markets
         }  # fmt: skip
+        self._teller = Teller(self.engine, self.scales, tuple(run.name for run in runs))
+        self._steering = Steering(self.engine, self.policy)
         self._consumed = 0
         self._is_started = False
+
+    def _known_bars(self, settings: RunSettings) -> dict[tuple[int, str], Bars]:
+        """The bars of each (market, timeframe): empty ones that will grow, or all of the tape's."""
+        places = [(market, frame) for run, frame in zip(self.runs, self._frames, strict=True) for market in run.markets]
+        if self.columns:
+            return {place: columns.bars() for place, columns in self.columns.items()}
+        with_bars = [
+            (market, frame) for run, frame in zip(self.runs, self._frames, strict=True)
+            if run.strategy.on_bar is not None for market in run.markets
+        ]  # fmt: skip
+        known = {place: GrowingBars(self.tape.instruments[place[0]], place[1]).bars() for place in places}
+        if with_bars:
+            known |= dict(zip(with_bars, bars_of_tape(self.tape, settings, with_bars), strict=True))
+        return known
 
     def _compiled_state(self, run: StrategyRun) -> NDArray[Any] | None:
         make = run.strategy.compiled_state
@@ -140,47 +156,46 @@ class TapeReplay:
                     )
         return np.concatenate(rows)
 
-    def _listener(self, index: int, run: StrategyRun, timeframe: str) -> Listener:
-        strategy = run.strategy
-        targets = []
-        for name in CALLBACKS:
-            callback = getattr(strategy, name)
-            if name == "on_order" and strategy.on_trade is not None and callback is None:
-                callback = strategy.on_trade
-            if isinstance(callback, CompiledCallback):
-                targets.append(callback.address)
-            else:
-                targets.append(layout.TO_NOBODY if callback is None else layout.TO_HOST)
-        state = self._compiled_states[index]
-        timer = strategy.schema.timer_ms
-        interval_ms = int(run.params[timer]) if isinstance(timer, str) and timer else int(timer or 0)
-        return Listener(
-            run.markets, timeframe_ns(timeframe), interval_ms * layout.MICRO, tuple(targets),
-            0 if state is None else state.ctypes.data, 0 if state is None else state.itemsize,
-        )  # fmt: skip
+    def _listener(self, index: int, run: StrategyRun) -> Listener:
+        return listen_to(run, timeframe_ns(self._frames[index]), self._compiled_states[index])
 
-    def _runner(self, index: int, run: StrategyRun, market: int, bars: Bars | None, timeframe: str) -> _Runner:
+    def _runner(self, index: int, run: StrategyRun, market: int, bars: Bars) -> Runner:
         context = TapeContext(
-            bars or _no_bars(self.tape.instruments[market], timeframe), self.account, self.engine, self.scales[market],
+            bars, self.account, self.engine, self.scales[market],
             strategy=index, name=run.name, market=market, markets=len(self.tape.instruments), params=dict(run.params),
             state=self._states[index], log=self._log,
         )  # fmt: skip
-        return _Runner(run, context, OrderReader(self.scales))
+        return Runner(run, context, OrderReader(self.scales))
 
     def _log(self, level: str, strategy: str, symbol: str, message: str) -> None:
         ts_ns = int(self.engine.state.core["ts_ns"][0])
         self.account.log.append(LogLine(ts_ns, level, strategy, symbol, message))
 
-    def start(self) -> None:
-        """Call every `on_init`."""
-        self._is_started = True
-        for runner in self._runners.values():
-            if runner.run.strategy.on_init is not None:
-                with self._boundary(runner, "on_init"):
-                    runner.run.strategy.on_init(runner.context)
+    @property
+    def fates(self) -> tuple[Fate, ...]:
+        """What has become of each strategy."""
+        return tuple(self._fates)
 
-    def _boundary(self, runner: _Runner, where: str) -> Any:
-        return strategy_boundary(runner.run.name, runner.run.strategy.path, runner.context.symbol, where)
+    def start(self) -> None:
+        """Call every `on_init`; raises StrategyError where one fails."""
+        self._is_started = True
+        for (index, _), runner in self._runners.items():
+            self._initialise(index, runner)
+
+    def _initialise(self, index: int, runner: Runner) -> None:
+        on_init = runner.run.strategy.on_init
+        if on_init is not None:
+            self._watch.enter(index, 0)
+            try:
+                with runner.boundary("on_init"):
+                    on_init(runner.context)
+            except InterruptedCallbackError as error:
+                raise StrategyError(
+                    f"{runner.run.name}: on_init on {runner.context.symbol}: {error}",
+                    remedy="Do less there: on_init is for setting up.",
+                ) from None
+            finally:
+                self._watch.leave()
 
     def consume(self, records: NDArray[Any]) -> None:
         """Let the engine and the strategies go on over these records, the next ones of the tape."""
@@ -189,7 +204,9 @@ class TapeReplay:
             position, wake = self.engine.advance(records, position, len(records))
             if wake != layout.WAKE_EVENT:
                 break
-            self._tell(records, position)
+            self._tell(records[position - 1])
+        if self.columns:
+            self._collect_bars()
         self._consumed += len(records)
 
     def run(self, progress: Progress | None = None) -> RunResult:
@@ -202,16 +219,17 @@ class TapeReplay:
                 progress(self._consumed, max(self.tape.records, self._consumed))
         return self.finish()
 
-    def finish(self) -> RunResult:
-        """Close the run: END, then every `on_finish`."""
-        end = np.zeros(1, dtype=layout.RECORD)
-        end["kind"] = layout.END
-        end["ts_receive_ns"] = end["ts_exchange_ns"] = self.engine.state.core["ts_ns"][0]
-        self.engine.advance(end, 0, 1)
-        for runner in self._runners.values():
-            if runner.run.strategy.on_finish is not None:
-                with self._boundary(runner, "on_finish"):
-                    runner.run.strategy.on_finish(runner.context)
+    def finish(self, *, is_ended: bool = True) -> RunResult:
+        """Close the run: END (unless it only pauses here: `is_ended` False), then every `on_finish`."""
+        if is_ended:
+            end = np.zeros(1, dtype=layout.RECORD)
+            end["kind"] = layout.END
+            end["ts_receive_ns"] = end["ts_exchange_ns"] = self.engine.state.core["ts_ns"][0]
+            self.engine.advance(end, 0, 1)
+            for runner in self._runners.values():
+                if runner.run.strategy.on_finish is not None:
+                    with runner.boundary("on_finish"):
+                        runner.run.strategy.on_finish(runner.context)
         core = self.engine.state.core
         return RunResult(
             outputs=self.engine.outputs(), samples=self.engine.samples(), hash=self.engine.hash, scales=self.scales,
@@ -219,73 +237,128 @@ class TapeReplay:
             figures={name: int(core[name][0]) for name in layout.FIGURES}, log=self.account.log, bars=self._consumed,
         )  # fmt: skip
 
-    def _tell(self, records: NDArray[Any], position: int) -> None:
+    def _tell(self, record: Any) -> None:
         """Call the callback that the engine has stopped for."""
         core = self.engine.state.core
         event, strategy, market = (int(core[name][0]) for name in ("event", "event_strategy", "event_instrument"))
         runner = self._runners[strategy, market]
-        runner.told = (_NAMES[event], int(core["ts_ns"][0]))
-        try:
-            self._call(event, runner, records, position)
-        except Exception:
-            with self._boundary(runner, _NAMES[event]):
-                raise
-
-    def _call(self, event: int, runner: _Runner, records: NDArray[Any], position: int) -> None:
-        strategy, context = runner.run.strategy, runner.context
-        match event:
-            case layout.TIMER_EVENT:
-                strategy.on_timer(context)  # type: ignore[misc]
-            case layout.BOOK_EVENT:
-                strategy.on_book(context)  # type: ignore[misc]
-            case layout.PRINT_EVENT:
-                strategy.on_print(context, self._print(records[position - 1]))  # type: ignore[misc]
-            case layout.BAR_EVENT:
-                builder = int(self.engine.state.core["event_word"][0])
-                index = int(self.engine.state.builders["closed_count"][builder]) - 1
-                context.show(index + 1)
-                strategy.on_bar(context, index)  # type: ignore[misc]
-            case layout.ORDER_EVENT:
-                self._tell_order(runner)
-            case layout.FUNDING_EVENT:
-                strategy.on_funding(context, self._funding(records[position - 1]))  # type: ignore[misc]
-            case _:
-                strategy.on_gap(context, self._gap(records[position - 1]))  # type: ignore[misc]
-
-    def _print(self, record: Any) -> Print:
-        scale, flags = self.scales[int(record["instrument"])], int(record["flags"])
-        side: Side = "" if flags & layout.SIDE_UNKNOWN else "sell" if flags & layout.SELL else "buy"
-        return Print(
-            scale.price(int(record["a"])), float(scale.size(int(record["b"]))), side, int(record["c"]),
-            int(record["ts_exchange_ns"]) or int(record["ts_receive_ns"]),
-        )  # fmt: skip
-
-    def _funding(self, record: Any) -> FundingEvent:
-        scale = self.scales[int(record["instrument"])]
-        mark = int(record["b"]) / layout.MICRO * scale.tick if record["b"] else float("nan")
-        return FundingEvent(int(record["a"]) / layout.E12, mark, int(record["ts_exchange_ns"]))
-
-    def _gap(self, record: Any) -> Gap:
-        if record["kind"] != layout.GAP:  # the book's own ids or prices make no sense
-            return Gap("sequence", None, int(record["ts_receive_ns"]))
-        lost = int(record["b"])
-        reason = int(record["a"])
-        name = GAP_REASONS[reason] if 0 <= reason < len(GAP_REASONS) else str(reason)
-        return Gap(name, lost if lost >= 0 else None, int(record["ts_receive_ns"]))
-
-    def _tell_order(self, runner: _Runner) -> None:
-        row = int(self.engine.state.core["event_row"][0])
-        strategy, context = runner.run.strategy, runner.context
-        for update in runner.reader.updates(self.engine.output_rows(row, 1)):
-            if strategy.on_order is not None and not isinstance(strategy.on_order, CompiledCallback):
-                strategy.on_order(context, update)
-        if strategy.on_trade is None:
+        bar_index = 0
+        if event == layout.BAR_EVENT:
+            bar_index = self._show_bar(runner, int(core["event_word"][0]))
+            if bar_index < 0:
+                return
+        runner.told = (NAMES[event], int(core["ts_ns"][0]))
+        call = self._calls[strategy] = self._calls[strategy] + 1
+        aborted = self._aborted.get((strategy, call))
+        if aborted is not None:
+            self._repeat(aborted, runner)
             return
-        after = self.engine.output_rows(row + 1, 1)
-        if len(after) and int(after[0, 2]) & 0xFF == layout.TRADE_OUTPUT:
-            trade = trades_of(after, self.scales, [run.name for run in self.runs])[0]
-            with self._boundary(runner, "on_trade"):
-                strategy.on_trade(context, trade)
+        self.account.asked.clear()
+        self._watch.enter(strategy, call)
+        try:
+            self._teller.call(event, runner, record, bar_index)
+        except InterruptedCallbackError as error:
+            self._watch.leave()
+            self._fail(strategy, runner, f"{NAMES[event]} on {runner.context.symbol}: {error}",
+                       Aborted(strategy, call, tuple(self.account.asked), str(error)))  # fmt: skip
+        except Exception:
+            self._watch.leave()
+            if not self.policy.is_isolated:
+                with runner.boundary(NAMES[event]):
+                    raise
+            self._isolate(strategy, runner, NAMES[event])
+        else:
+            self._watch.leave()
+
+    def _isolate(self, strategy: int, runner: Runner, where: str) -> None:
+        """Take out the strategy whose callback has just raised; what is no fault of its code goes on up."""
+        try:
+            with runner.boundary(where):
+                raise  # noqa: PLE0704 - called while the exception is handled
+        except StrategyError as error:
+            self._fail(strategy, runner, error.message, None)
+
+    def _repeat(self, aborted: Aborted, runner: Runner) -> None:
+        """Do what a call did that was interrupted then: its requests, and its end."""
+        for packed in aborted.requests:
+            self.engine.submit(np.frombuffer(packed, dtype=layout.REQUEST))
+        self._fail(aborted.strategy, runner, f"{runner.told[0]} on {runner.context.symbol}: {aborted.reason}", aborted)
+
+    def _fail(self, strategy: int, runner: Runner, message: str, aborted: Aborted | None) -> None:
+        core = self.engine.state.core
+        where, ts_ns = runner.told
+        self.failures.append(
+            Failure(strategy, int(core["seq"][0]), ts_ns, runner.context.symbol, where, message, aborted)
+        )
+        fate: Fate = "faulted" if aborted is None else aborted.fate
+        self._fates[strategy] = fate
+        self._steering.take_out(strategy, self.runs[strategy].markets, fate)
+
+    def _show_bar(self, runner: Runner, builder: int) -> int:
+        """Show the bar that has closed; its index, or -1 where it follows none that is known."""
+        if not self.columns:
+            index = int(self.engine.state.builders["closed_count"][builder]) - 1
+            runner.context.show(index + 1)
+            return index
+        self._collect_bars()
+        context = runner.context
+        columns = self.columns[context.market, context.timeframe]
+        if not self._is_bar_new[builder]:
+            return -1
+        if len(columns) > context.stop:
+            context.grow(columns.bars())
+        return len(columns) - 1
+
+    def _collect_bars(self) -> None:
+        for row in self.engine.bar_rows().tolist():
+            builder, *words, _prints, _closed_ns = row
+            market, length_ns = self._builders[builder]
+            for (own, frame), columns in self.columns.items():
+                if own == market and timeframe_ns(frame) == length_ns:
+                    self._is_bar_new[builder] = columns.take_built(BarRow(*words))
+
+    def take_history(self, market: int, timeframe: str, rows: list[BarRow], partial: BarRow | None) -> None:
+        """Take bars of before the run, or of a time that it has not seen, where some strategy has such bars."""
+        columns = self.columns.get((market, timeframe))
+        if columns is None or not columns.take_history(rows, partial):
+            return
+        for runner in self._runners.values():
+            context = runner.context
+            if context.market == market and context.timeframe == timeframe:
+                context.grow(columns.bars())
+
+    def command(self, command: Command) -> None:
+        """Carry out a command between two records; one that names what the run has not does nothing."""
+        self._steering.carry_out(self, command)
+
+    def set_fate(self, strategy: int, fate: Fate) -> None:
+        """Note what has become of a strategy; one that runs again is told again, and initialised."""
+        self._fates[strategy] = fate
+        if fate != "running":
+            return
+        self.engine.listen(strategy, self._listener(strategy, self.runs[strategy]))
+        for (index, market), runner in self._runners.items():
+            if index != strategy:
+                continue
+            runner.reader.know(open_orders(self.engine, strategy * len(self.scales) + market))
+            runner.told = ("on_init", int(self.engine.state.core["ts_ns"][0]))
+            try:
+                self._initialise(index, runner)
+            except StrategyError as error:
+                if not self.policy.is_isolated:
+                    raise
+                self._fail(strategy, runner, error.message, None)
+                return
+
+    def set_run(self, strategy: int, run: StrategyRun) -> None:
+        """Let a strategy go on with other parameters or code; its markets and bars stay."""
+        run = msgspec.structs.replace(run, name=self.runs[strategy].name, markets=self.runs[strategy].markets)
+        self._compiled_states[strategy] = self._compiled_state(run)
+        self.runs[strategy] = run
+        for (index, _), runner in self._runners.items():
+            if index == strategy:
+                runner.run = run
+                runner.context.params = dict(run.params)
 
     def watchers(self) -> list[tuple[str, TapeContext, tuple[str, int]]]:
         """Each strategy on each of its markets: its name, its ctx, the callback called last and when (host's time)."""
@@ -303,6 +376,11 @@ class TapeReplay:
                 "shown": [
                     (runner.context.stop, runner.told, runner.context.ind.asked()) for runner in self._runners.values()
                 ],
+                "calls": self._calls,
+                "fates": self._fates,
+                "columns": [columns.snapshot() for columns in self.columns.values()],
+                "new_bars": self._is_bar_new,
+                "drained": self.engine.drained,
             },
             enc_hook=plain_state,
         )
@@ -313,6 +391,7 @@ class TapeReplay:
             self.start()
         found = msgspec.msgpack.decode(snapshot)
         self.engine.restore(found["engine"])
+        self.engine.drained = found["drained"]
         for state, stored in zip(self._states, found["states"], strict=True):
             state.clear()
             state.update(stored)
@@ -321,12 +400,34 @@ class TapeReplay:
                 state_array[:] = np.frombuffer(stored, dtype=state_array.dtype)
         self._consumed = found["consumed"]
         self.account.log[:] = [msgspec.convert(line, LogLine) for line in found["log"]]
+        self._calls = list(found["calls"])
+        self._fates = list(found["fates"])
+        for index, fate in enumerate(self._fates):
+            if fate != "running":
+                self.engine.mute(index)
+        for columns, stored in zip(self.columns.values(), found["columns"], strict=True):
+            columns.restore(stored)
+        self._is_bar_new = list(found["new_bars"])
         for (strategy, market), (stop, told, asked) in zip(self._runners, found["shown"], strict=True):
-            runner = self._runners[strategy, market]
+            self._show_again(strategy, market, stop, told, [_as_key(key) for key in asked])
+
+    def _show_again(self, strategy: int, market: int, stop: int, told: list[Any], asked: list[tuple[Any, ...]]) -> None:
+        runner = self._runners[strategy, market]
+        if self.columns:
+            columns = self.columns[market, self._frames[strategy]].bars()
+            if stop:
+                runner.context.grow(msgspec.structs.replace(columns, **_first(columns, stop)))
+            with suppress(StrategyError):  # an indicator of other code, which nobody asks for any more
+                runner.context.ind.ask(asked)
+        else:
             runner.context.show(stop)
-            runner.context.ind.ask([_as_key(key) for key in asked])
-            runner.told = (told[0], told[1])
-            runner.reader.know(open_orders(self.engine, strategy * len(self.scales) + market))
+            runner.context.ind.ask(asked)
+        runner.told = (told[0], told[1])
+        runner.reader.know(open_orders(self.engine, strategy * len(self.scales) + market))
+
+
+def _first(bars: Bars, count: int) -> dict[str, NDArray[Any]]:
+    return {name: getattr(bars, name)[:count] for name in ("ts_ns", "open", "high", "low", "close", "volume")}
 
 
 def _as_key(value: Any) -> Any:

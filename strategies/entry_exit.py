@@ -111,7 +111,7 @@ class PartWindow:
         if name in _COLUMNS:
             return getattr(self, name)
         wholes = self._wholes.get(name)
-        if wholes is None:
+        if wholes is None or len(wholes[0]) <= self.index:  # bars that come one by one outgrow it
             wholes = self._wholes[name] = self._computed(name)
         stop = self.index + 1
         return wholes[0][:stop] if len(wholes) == 1 else tuple([whole[:stop] for whole in wholes])

@@ -33,6 +33,11 @@ class FundingClock:
         self._mark_micro = 0
         self._heard_ns = 0
 
+    @property
+    def next_ns(self) -> int:
+        """The funding time announced last, 0 where none is to come."""
+        return self._next_ns
+
     def take(self, now_ns: int, mark_micro: int, rate_e12: int | None, next_ns: int) -> Settlement | None:
         """Take a mark price message (rate None: not said); return the funding that its time shows to be settled."""
         settlement = None

@@ -61,6 +61,13 @@ class RecordBuilder:
         self._buffer += b"".join(records)
         return len(records)
 
+    def append(self, records: NDArray[Any]) -> None:
+        """Append records that are ready; their receive times do not fall, and are raised to the last one written."""
+        raised = records.copy()
+        np.maximum(raised["ts_receive_ns"], self._last_ns, out=raised["ts_receive_ns"])
+        self._last_ns = max(self._last_ns, int(raised["ts_receive_ns"][-1]))
+        self._buffer += raised.tobytes()
+
     def take(self) -> NDArray[Any]:
         """The records collected so far, as an array of their own."""
         records = np.frombuffer(bytes(self._buffer), dtype=RECORD).copy()

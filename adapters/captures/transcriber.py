@@ -61,13 +61,19 @@ class SourceView(msgspec.Struct, frozen=True):
 
 
 class Transcriber:
-    """Takes messages in the order of the tape; `builder` holds the records made of them."""
+    """Takes messages in the order of the tape; `builder`, its own if none is given, holds the records made of them."""
 
-    def __init__(self, sources: Sequence[SourceView], without: frozenset[str], report: ImportReport) -> None:
+    def __init__(
+        self,
+        sources: Sequence[SourceView],
+        without: frozenset[str],
+        report: ImportReport,
+        builder: RecordBuilder | None = None,
+    ) -> None:
         self._sources = sources
         self._without = without
         self._report = report
-        self._builder = RecordBuilder()
+        self._builder = RecordBuilder() if builder is None else builder
         self.messages_count = 0
 
     def __len__(self) -> int:

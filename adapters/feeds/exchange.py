@@ -16,8 +16,10 @@ import msgspec
 from cryptofeed.exceptions import BadChecksum, BidAskOverlapping, MissingSequenceNumber, UnsupportedSymbol
 from cryptofeed.exchanges import EXCHANGE_MAP
 from cryptofeed.symbols import Symbols
+from cryptofeed.types import OrderBook
 from yapic import json as cryptofeed_json
 
+from adapters.captures.messages import BookText
 from adapters.captures.report import ImportReport, Reason
 from adapters.feeds.instrument_lists import ListedInstrument, read_lists
 from adapters.feeds.normaliser import FeedMessage, FeedSymbol, Normaliser
@@ -72,7 +74,8 @@ class Exchange:
     """One of cryptofeed's objects and the normaliser that it calls back: the feed of one connection.
 
     `channels` are cryptofeed's, each with cryptofeed's names of the instruments. What cannot be read is counted in
-    `report`; `keys` are for exchanges that give public data to known customers only.
+    `report`; `keys` are for exchanges that give public data to known customers only. `are_books_apart`: where the class
+    would fetch a book's snapshot while its stream waits, it says every delta instead, and whoever calls fetches.
     """
 
     def __init__(
@@ -82,15 +85,22 @@ class Exchange:
         channels: Mapping[str, Sequence[str]],
         report: ImportReport,
         keys: Mapping[str, str] | None = None,
+        *,
+        are_books_apart: bool = False,
     ) -> None:
         self.venue = venue
+        self.has_keys = bool(keys)
         self._report = report
         symbols = {name: listing.symbol(name) for names in channels.values() for name in names}
-        self.normaliser = Normaliser(venue, symbols)
+        are_books_apart = are_books_apart and venue.is_snapshot_fetched
+        self.normaliser = Normaliser(venue, symbols, are_levels_text=are_books_apart)
         self._names = frozenset(symbols)
         self._quoted = {name: _quoted_forms(listing.names[name]) for name in symbols}
         self.feed = _build(venue, listing, channels, self.normaliser, keys)
-        _keep_losses_apart(self.feed, self.normaliser)
+        if are_books_apart:
+            _say_deltas_as_they_come(self.feed)
+        else:
+            _keep_losses_apart(self.feed, self.normaliser)
 
     async def open(self, connection: Any, ts_receive_ns: int) -> None:
         """The connection was opened: forget the books, and subscribe."""
@@ -115,6 +125,16 @@ class Exchange:
         except _UNREADABLE as error:
             self._refuse(message, error, place)
         return self.normaliser.take()
+
+    def snapshot(self, name: str, body: bytes, ts_receive_ns: int) -> BookText:
+        """The book of an instrument (cryptofeed's name) from a REST answer; raises DataError where it is none."""
+        try:
+            return self.normaliser.snapshot(name, msgspec.json.decode(body), ts_receive_ns)
+        except (msgspec.DecodeError, *_UNREADABLE) as error:
+            raise DataError(
+                f"{self.venue.exchange}: the snapshot of {name} is none ({type(error).__name__}: {error})",
+                remedy="It is asked for again. Where it goes on, look at `feed.rest`: another program answers there.",
+            ) from None
 
     def _refuse(self, message: str, error: Exception, place: Callable[[], str]) -> None:
         """Count a message that the class cannot read; what it was about is lost, unless it was a keep-alive word."""
@@ -192,3 +212,22 @@ def _keep_losses_apart(feed: Any, normaliser: Normaliser) -> None:
         return is_skipped
 
     feed._check_update_id = check_alone  # noqa: SLF001 - as above
+
+
+def _say_deltas_as_they_come(feed: Any) -> None:
+    """Replace what keeps a book in Binance's classes: nobody reads theirs, and while it is begun their stream waits.
+
+    What is called back is each delta with its own ids and its levels as text; the chain is followed by a BookSync.
+    """
+    books: dict[str, Any] = {}
+
+    async def say(message: Any, pair: str, timestamp: float) -> None:
+        symbol = feed.exchange_symbol_to_std_symbol(pair)
+        book = books.get(symbol)
+        if book is None:
+            book = books[symbol] = OrderBook(feed.id, symbol)
+        delta = {"bid": message["b"], "ask": message["a"]}
+        stamp = feed.timestamp_normalize(message["E"])
+        await feed.book_callback("l2_book", book, timestamp, timestamp=stamp, raw=message, delta=delta)
+
+    feed._book = say  # noqa: SLF001 - there is no other way to the deltas alone

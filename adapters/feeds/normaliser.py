@@ -28,7 +28,7 @@ from adapters.captures.messages import (
     TradeText,
 )
 from adapters.feeds.depth import DepthLimit
-from adapters.feeds.venues import NO_IDS, Raw, Venue
+from adapters.feeds.venues import NO_IDS, QuoteFields, Raw, Venue
 from engine.bars import NS_PER_MS, NS_PER_SECOND
 from engine.kernels.layout import SELL
 
@@ -71,10 +71,12 @@ Callback: TypeAlias = Callable[[Any, float], Awaitable[None]]
 class Normaliser:
     """State of one connection: what came since `begin`, what was left out and why (`ignored`, by reason)."""
 
-    def __init__(self, venue: Venue, symbols: Mapping[str, FeedSymbol]) -> None:
+    def __init__(self, venue: Venue, symbols: Mapping[str, FeedSymbol], *, are_levels_text: bool = False) -> None:
+        self._are_levels_text = are_levels_text  # of deltas: nothing parsed them
         self.ignored: Counter[str] = Counter()
         self._venue = venue
         self._symbols = symbols
+        self._quote_fields = _quote_reader(venue.quotes)
         self._messages: list[FeedMessage] = []
         self._ts_receive_ns = 0
         self._ts_opened_ns = 0
@@ -103,8 +105,9 @@ class Normaliser:
         """A message came: what is called back from now on is of it."""
         self._ts_receive_ns = ts_receive_ns
         self._message_number += 1
-        head = message[:_HEAD_CHARACTERS].replace(" ", "")
-        self._is_history = any(all(word in head for word in words) for words in self._venue.history_words)
+        if self._venue.history_words:
+            head = message[:_HEAD_CHARACTERS].replace(" ", "")
+            self._is_history = any(all(word in head for word in words) for words in self._venue.history_words)
 
     def arrive(self, ts_receive_ns: int) -> None:
         """An answer that the message in hand had to wait for came later than it."""
@@ -126,7 +129,9 @@ class Normaliser:
             return
         is_snapshot = book.delta is None
         sides = book.book.to_dict() if is_snapshot else book.delta
-        bids, asks = _levels(sides["bid"]), _levels(sides["ask"])
+        bids, asks = sides["bid"], sides["ask"]
+        if not self._are_levels_text:
+            bids, asks = _levels(bids), _levels(asks)
         ids = NO_IDS if self._venue.ids is None else self._venue.ids(book.raw)
         if self._venue.book_depth:
             depth = self._depths.setdefault(symbol.name, DepthLimit(self._venue.book_depth))
@@ -135,6 +140,12 @@ class Normaliser:
             return
         times = (self._exchange_ns(book.timestamp, "l2_book") or self._book_ns(book.raw), self._ts_receive_ns)
         self._messages.append(BookText(symbol.name, *times, *ids, is_snapshot, bids, asks))
+
+    def snapshot(self, symbol: str, raw: Raw, ts_receive_ns: int) -> BookText:
+        """A book that was fetched beside the stream, from its parsed body; its levels stand in it as text."""
+        ids = NO_IDS if self._venue.ids is None else self._venue.ids(raw)
+        ts_ns, is_snapshot = int(raw.get("E", 0)) * NS_PER_MS, True
+        return BookText(self._symbols[symbol].name, ts_ns, ts_receive_ns, *ids, is_snapshot, raw["bids"], raw["asks"])
 
     async def _on_trade(self, trade: Any, _receipt: float) -> None:
         symbol = self._symbol(trade.symbol, "trades")
@@ -161,19 +172,21 @@ class Normaliser:
         symbol = self._symbol(ticker.symbol, "ticker")
         if symbol is None:
             return
-        fields = self._venue.quotes
-        bid_size = _field(ticker.raw, fields.bid_size) if fields is not None else None
-        ask_size = _field(ticker.raw, fields.ask_size) if fields is not None else None
-        if fields is None or bid_size is None or ask_size is None:
+        bid_size, ask_size, update_id, bid, ask = self._quote_fields(ticker.raw)
+        if bid_size is None or ask_size is None:
             self.ignored["quote without sizes"] += 1
             return
-        update_id = _field(ticker.raw, fields.update_id) if fields.update_id else None
         if not (ticker.bid and ticker.ask and bid_size and ask_size):
             self.ignored["quote of one side only"] += 1
             return
-        times = (self._exchange_ns(ticker.timestamp, "ticker"), self._ts_receive_ns)
-        prices = (_text(ticker.bid), _text(bid_size), _text(ticker.ask), _text(ask_size))
-        self._messages.append(QuoteText(symbol.name, *times, *prices, int(update_id) if update_id is not None else 0))
+        if bid is None or ask is None:
+            bid, ask = ticker.bid, ticker.ask
+        ts_ns = self._exchange_ns(ticker.timestamp, "ticker")
+        if not type(bid) is type(ask) is type(bid_size) is type(ask_size) is str:
+            bid, bid_size, ask, ask_size = _text(bid), _text(bid_size), _text(ask), _text(ask_size)
+        self._messages.append(
+            QuoteText(symbol.name, ts_ns, self._ts_receive_ns, bid, bid_size, ask, ask_size, int(update_id or 0))
+        )  # fmt: skip
 
     async def _on_funding(self, funding: Any, _receipt: float) -> None:
         symbol = self._symbol(funding.symbol, "funding")
@@ -228,6 +241,8 @@ class Normaliser:
 
     def _exchange_ns(self, time: float | datetime | None, channel: str) -> int:
         """A time of cryptofeed's as ns; 0 where it has none."""
+        if type(time) is float:
+            return to_ns(time / 1000 if channel in self._venue.millisecond_channels else time)
         if time is None:
             return 0
         if isinstance(time, datetime):
@@ -275,9 +290,27 @@ def _levels(side: Mapping[Any, Any] | Sequence[tuple[Any, Any]]) -> list[tuple[s
 
 def _text(value: Decimal | str | float | None) -> str:
     """A number as plain decimal text, without exponent; empty for None."""
+    if type(value) is str:
+        return value
     if type(value) is Decimal:
         return format(value, "f")
     return "" if value is None else str(value)
+
+
+def _quote_reader(fields: QuoteFields | None) -> Callable[[Raw], tuple[Any, Any, Any, Any, Any]]:
+    """What reads size of bid and ask, update id, bid and ask from a raw quote; None for what does not stand there."""
+    if fields is None:
+        return lambda _raw: (None, None, None, None, None)
+    paths = (fields.bid_size, fields.ask_size, fields.update_id, fields.bid, fields.ask)
+    if any(len(path) != 1 for path in paths):
+        return lambda raw: tuple(_field(raw, path) for path in paths)
+    (bid_size,), (ask_size,), (update_id,), (bid,), (ask,) = paths
+
+    def read(raw: Raw) -> tuple[Any, Any, Any, Any, Any]:
+        get = raw.get
+        return get(bid_size), get(ask_size), get(update_id), get(bid), get(ask)
+
+    return read
 
 
 def _field(raw: Raw, path: tuple[str | int, ...]) -> Any:

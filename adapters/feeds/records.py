@@ -14,6 +14,7 @@ import msgspec
 from adapters.captures.book_sync import BookGap
 from adapters.captures.decimals import rate_e12
 from adapters.captures.messages import MarkText
+from adapters.captures.record_builder import RecordBuilder
 from adapters.captures.report import ImportReport, ImportSummary, Reason, RejectedError
 from adapters.captures.transcriber import InstrumentState, SourceView, Transcriber
 from adapters.feeds.normaliser import FeedMessage, FundingText, Loss
@@ -40,12 +41,22 @@ class FeedTranscriber(Transcriber):
     """
 
     def __init__(
-        self, views: Sequence[SourceView], without: frozenset[str], report: ImportReport, place: Callable[[], str]
+        self,
+        views: Sequence[SourceView],
+        without: frozenset[str],
+        report: ImportReport,
+        place: Callable[[], str],
+        builder: RecordBuilder | None = None,
     ) -> None:
-        super().__init__(views, without, report)
+        super().__init__(views, without, report, builder)
         self._views = tuple(views)
         self._place = place
         self._settled_ns: dict[int, int] = {}
+
+    def next_funding_ns(self, symbol: str) -> int:
+        """The funding time that an instrument's venue has announced last, 0 where none is known."""
+        states = (view.states.get(symbol) for view in self._views)
+        return next((state.funding.next_ns for state in states if state is not None), 0)
 
     def take_feed(self, message: FeedMessage, source: int) -> None:
         """Write what a message of a source says, or count why not."""

@@ -3,7 +3,18 @@
 `prepare` makes the file ready, `StoreWriter` writes to it in one task, `StoreReader` reads beside it.
 """
 
-from adapters.store.reader import EquityRow, FillRow, OrderRow, PositionRow, RunRow, StoreReader, TradeRow
+from adapters.store.backups import backups_of, daily_backup
+from adapters.store.reader import StoreReader
+from adapters.store.row_types import (
+    EquityRow,
+    FillRow,
+    FundingRow,
+    OrderRow,
+    PositionRow,
+    RiskRow,
+    RunRow,
+    TradeRow,
+)
 from adapters.store.runs import (
     Batch,
     Position,
@@ -16,10 +27,11 @@ from adapters.store.runs import (
     stored_instruments,
 )
 from adapters.store.schema import Prepared, StoreLockedError, back_up, prepare
-from adapters.store.writer import StoreWriter
+from adapters.store.writer import StoreWriter, WriterStatistics
 
 __all__ = [
-    "Batch", "EquityRow", "FillRow", "OrderRow", "Position", "PositionRow", "Prepared", "RunEnd", "RunRow", "RunStart",
-    "StoreLockedError", "StoreReader", "StoreWriter", "StoredError", "StoredInstrument", "StoredRun", "StoredStrategy",
-    "TradeRow", "back_up", "prepare", "stored_instruments",
+    "Batch", "EquityRow", "FillRow", "FundingRow", "OrderRow", "Position", "PositionRow", "Prepared", "RiskRow",
+    "RunEnd", "RunRow", "RunStart", "StoreLockedError", "StoreReader", "StoreWriter", "StoredError", "StoredInstrument",
+    "StoredRun", "StoredStrategy", "TradeRow", "WriterStatistics", "back_up", "backups_of", "daily_backup", "prepare",
+    "stored_instruments",
 ]  # fmt: skip

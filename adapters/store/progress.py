@@ -15,10 +15,14 @@ _NOTHING = np.zeros((0, layout.OUTPUT_WORDS), dtype=np.int64)
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """A run's position, and the output after it that waits for its fill: a book makes no row of its own."""
+    """A run's position, and the output after it that waits for its fill: a book makes no row of its own.
+
+    Of the samples every `sample_every`th makes a row.
+    """
 
     position: Position
     held: NDArray[np.int64] = _NOTHING
+    sample_every: int = 1
 
 
 def next_rows(progress: Progress, batch: Batch) -> tuple[Progress, list[TableRows]]:
@@ -42,6 +46,7 @@ def next_rows(progress: Progress, batch: Batch) -> tuple[Progress, list[TableRow
         held = outputs[-1:].copy() if is_book_last(outputs) else _NOTHING
     samples = max(position.samples, batch.first_sample + len(batch.samples))
     tables = output_rows(batch.run_id, first, outputs)
-    if len(batch.samples):
-        tables.append(sample_rows(batch.run_id, batch.first_sample, batch.samples))
-    return Progress(Position(max(stop, known) - len(held), samples), held), tables
+    curve = sample_rows(batch.run_id, batch.first_sample, batch.samples, progress.sample_every)
+    if len(curve):
+        tables.append(curve)
+    return Progress(Position(max(stop, known) - len(held), samples), held, progress.sample_every), tables

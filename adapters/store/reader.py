@@ -1,142 +1,33 @@
-"""What the store holds, read beside a writer: connections of mode=ro, which can neither write nor lock one out.
-
-Money is in cash units of 10^-`cash_decimals` of the run, prices in ticks and sizes in lots of its instruments.
-"""
+"""What the store holds, read beside a writer: connections of mode=ro, which can neither write nor lock one out."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import msgspec
 
-from adapters.store.runs import StoredError, StoredInstrument
+from adapters.store.row_types import (
+    EquityRow,
+    FillRow,
+    FundingRow,
+    OrderRow,
+    PositionRow,
+    RiskRow,
+    RunRow,
+    TradeRow,
+)
+from adapters.store.runs import StoredError, StoredInstrument, StoredStrategy
 from adapters.store.schema import WAIT_SECONDS, migrations, sqlite_trouble
-from engine.errors import DataError, InputMissingError
-
-
-class RunRow(msgspec.Struct, frozen=True):
-    """A run; `params` and `config` are JSON, `hash` 16 hexadecimal digits once it has ended."""
-
-    run_id: int
-    name: str
-    mode: str
-    status: str
-    strategy_id: str
-    params: str
-    start_ns: int
-    end_ns: int | None
-    cash_decimals: int
-    initial_cash: int
-    config: str
-    hash: str | None
-    outputs_stored: int
-    samples_stored: int
-
-
-class _Event(msgspec.Struct, frozen=True):
-    """What the rows that an output made have in common."""
-
-    seq: int
-    n: int
-    ts_ns: int
-    strategy_id: str
-    symbol: str
-
-
-class OrderRow(_Event, frozen=True):
-    """One transition of an order; terms are None in those that a fill made."""
-
-    order_id: int
-    state: str
-    reason: str
-    remaining_lots: int
-    tag: int
-    lots: int | None
-    limit_ticks: int | None
-    stop_ticks: int | None
-    type: str | None
-    tif: str | None
-    flags: int | None
-    expire_ns: int | None
-
-
-class FillRow(_Event, frozen=True):
-    """A fill, what it was made of, and the book just before it (None on bars)."""
-
-    order_id: int
-    trade_id: int
-    lots: int
-    price_ticks: int
-    base_ticks: int
-    fee: int
-    pnl: int
-    value: int
-    cash: int
-    remaining_lots: int
-    tag: int
-    liquidity: str
-    model: str
-    confidence: str | None
-    book_age_ns: int | None
-    book_update_id: int | None
-    bid_ticks: int | None
-    bid_lots: int | None
-    ask_ticks: int | None
-    ask_lots: int | None
-    ahead_lots: int | None
-
-
-class TradeRow(msgspec.Struct, frozen=True):
-    """A closed trade; `pnl` is net of fees and funding."""
-
-    seq: int
-    n: int
-    strategy_id: str
-    symbol: str
-    trade_id: int
-    order_id: int
-    side: str
-    lots_most: int
-    lots_entered: int
-    entry_ns: int
-    exit_ns: int
-    entry_value: int
-    exit_value: int
-    gross_pnl: int
-    fees: int
-    funding: int
-    pnl: int
-    mae: int
-    mfe: int
-    bars_held: int
-    exit_reason: str
-
-
-class PositionRow(_Event, frozen=True):
-    """A strategy's position after its last fill; `cost` is the value of what is open."""
-
-    lots: int
-    cost: int
-    trade_id: int
-
-
-class EquityRow(msgspec.Struct, frozen=True):
-    """The account at a step; `drawdown` is what it stands below its peak so far, the initial cash included."""
-
-    n: int
-    ts_ns: int
-    equity: int
-    exposure: int
-    margin: int
-    drawdown: int
-
+from engine.errors import DataError, InputMissingError, UsageError
 
 _Row = TypeVar("_Row", bound=msgspec.Struct)
 _JOINED = {"strategy_id": "s.strategy_id", "symbol": "i.symbol"}
+_NAMED_MAX = 5
 _NAMES = "JOIN run_strategies s USING (run_id, strategy) JOIN run_instruments i USING (run_id, instrument)"
 
 
@@ -180,6 +71,27 @@ class StoreReader:
             raise InputMissingError(f"{self._path} holds no run {name}", remedy="See: tapewright runs list")
         return found[0]
 
+    def find(self, target: str) -> RunRow:
+        """The run of a name, a run id, or the beginning of one name; raises InputMissingError or UsageError."""
+        runs = self.runs()
+        named = [run for run in runs if run.name == target]
+        numbered = [run for run in runs if str(run.run_id) == target]
+        found = named or numbered or [run for run in runs if target and run.name.startswith(target)]
+        if not found:
+            raise InputMissingError(f"{self._path} holds no run {target}", remedy="See: tapewright runs list")
+        if len(found) > 1:
+            names = ", ".join(run.name for run in found[:_NAMED_MAX]) + (", …" if len(found) > _NAMED_MAX else "")
+            raise UsageError(f"{target} begins the names of {len(found)} runs: {names}", remedy="Write more of it.")
+        return found[0]
+
+    def strategies(self, run_id: int) -> list[StoredStrategy]:
+        """The strategies of a run, as its outputs number them."""
+        sql = "SELECT strategy_id, params, source_sha256 FROM run_strategies WHERE run_id = ? ORDER BY strategy"
+        return [
+            StoredStrategy(strategy_id, msgspec.json.decode(params), source)
+            for strategy_id, params, source in self.stream(sql, (run_id,))
+        ]
+
     def instruments(self, run_id: int) -> list[StoredInstrument]:
         """The instruments of a run, with the units of its integers."""
         tail = "FROM run_instruments i WHERE run_id = ? ORDER BY instrument"
@@ -188,6 +100,15 @@ class StoreReader:
     def orders(self, run_id: int) -> list[OrderRow]:
         """Every transition of every order, as they happened."""
         return self._events(OrderRow, "strategy_orders", run_id)
+
+    def funding(self, run_id: int) -> list[FundingRow]:
+        """Every payment of funding, as they happened."""
+        return self._events(FundingRow, "funding_payments", run_id)
+
+    def risks(self, run_id: int) -> list[RiskRow]:
+        """What guards and people did, as it happened."""
+        names = _NAMES.replace("JOIN run_strategies", "LEFT JOIN run_strategies")
+        return self._rows(RiskRow, f"FROM risk_events t {names} WHERE t.run_id = ? ORDER BY t.seq, t.n", (run_id,))
 
     def fills(self, run_id: int) -> list[FillRow]:
         """Every fill, as they happened."""
@@ -199,9 +120,16 @@ class StoreReader:
 
     def positions(self, run_id: int) -> list[PositionRow]:
         """The position of each strategy in each instrument that it has traded, flat ones included."""
-        last = "SELECT max(n) FROM positions WHERE run_id = ? GROUP BY strategy, instrument"
-        tail = f"FROM positions t {_NAMES} WHERE t.run_id = ? AND t.n IN ({last}) ORDER BY t.strategy, t.instrument"
-        return self._rows(PositionRow, tail, (run_id, run_id))
+        last = (
+            "SELECT max(l.n) FROM positions l"
+            " WHERE l.run_id = s.run_id AND l.strategy = s.strategy AND l.instrument = i.instrument"
+        )
+        tail = (
+            "FROM run_strategies s JOIN run_instruments i USING (run_id) JOIN positions t ON t.run_id = s.run_id"
+            f" AND t.strategy = s.strategy AND t.instrument = i.instrument AND t.n = ({last})"
+            " WHERE s.run_id = ? ORDER BY s.strategy, i.instrument"
+        )
+        return self._rows(PositionRow, tail, (run_id,))
 
     def equity(self, run_id: int) -> list[EquityRow]:
         """The account at every step."""
@@ -213,8 +141,23 @@ class StoreReader:
         """What went wrong and was survived, as it happened."""
         return self._rows(StoredError, "FROM errors t WHERE run_id = ? ORDER BY n", (run_id,))
 
+    def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query, one at a time as they are asked for."""
+        with sqlite_trouble(self._path), contextlib.closing(self._connection.execute(sql, values)) as cursor:
+            yield from cursor
+
+    @contextlib.contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """Whatever is read inside is of one moment, though a writer goes on; its log grows until then."""
+        with sqlite_trouble(self._path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
     def _events(self, row: type[_Row], table: str, run_id: int) -> list[_Row]:
-        return self._rows(row, f"FROM {table} t {_NAMES} WHERE t.run_id = ? ORDER BY t.n", (run_id,))
+        return self._rows(row, f"FROM {table} t {_NAMES} WHERE t.run_id = ? ORDER BY t.seq, t.n", (run_id,))
 
     def _rows(
         self, row: type[_Row], tail: str, values: Sequence[Any], made: dict[str, str] | None = None, alias: str = "t"

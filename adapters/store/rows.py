@@ -5,7 +5,7 @@ The number of an output since the run's start is its row's identity, so the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -40,6 +40,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "equity_curve": ("run_id", "n", "ts_ns", "equity", "exposure", "margin"),
 }  # fmt: skip
 """What is written of each table, in the order of a row's values."""
+EVENT_TABLES = tuple(table for table in COLUMNS if table != "equity_curve")
+"""Those whose rows are outputs."""
 
 _UNKNOWN = "unknown"  # of orders that were refused for it
 _BOOK_FIELDS = ("update_id", "bid", "bid_lots", "ask", "ask_lots", "ahead")
@@ -77,39 +79,44 @@ def is_book_last(outputs: NDArray[np.int64]) -> bool:
     return len(outputs) > 0 and int(outputs[-1, 2]) & 0xFF == layout.BOOK_OUTPUT
 
 
-def output_rows(run_id: int, first_n: int, outputs: NDArray[np.int64]) -> list[TableRows]:
-    """Rows of outputs (n, 16), the first of which has the number `first_n`; tables without rows are left out.
+def output_rows(
+    run_id: int, first_n: int, outputs: NDArray[np.int64], tables: Collection[str] = EVENT_TABLES
+) -> list[TableRows]:  # fmt: skip
+    """Rows of outputs (n, 16), the first of which has the number `first_n`, for all tables or for these.
 
-    The book just before a fill stands before it in `outputs`, or the fill's row goes without.
+    Tables without rows are left out. The book just before a fill stands before it in `outputs`, or the fill's row goes
+    without.
     """
     kinds = kinds_of(outputs)
-    tables = []
-    if _is_any(kinds, layout.ORDER_OUTPUT) or _is_any(kinds, layout.FILL_OUTPUT):
-        tables.append(_orders(run_id, first_n, outputs, kinds))
-    if _is_any(kinds, layout.FILL_OUTPUT):
+    made = []
+    if "strategy_orders" in tables and (_is_any(kinds, layout.ORDER_OUTPUT) or _is_any(kinds, layout.FILL_OUTPUT)):
+        made.append(_orders(run_id, first_n, outputs, kinds))
+    if "strategy_fills" in tables and _is_any(kinds, layout.FILL_OUTPUT):
         places = _places(kinds, layout.FILL_OUTPUT)
         fills = _viewed(outputs, places, layout.FILL_VIEW)
-        tables += [
-            _fills(_event_columns(run_id, first_n + places, fills), fills, *_books_before(outputs, kinds, places)),
-            _positions(_event_columns(run_id, first_n + places, fills), fills),
-        ]
-    for kind, view, made in (
-        (layout.TRADE_OUTPUT, layout.TRADE_VIEW, _trades),
-        (layout.FUNDING_OUTPUT, layout.FUNDING_VIEW, _payments),
-        (layout.RISK_OUTPUT, layout.RISK_VIEW, _risks),
+        event = _event_columns(run_id, first_n + places, fills)
+        made.append(_fills(event, fills, *_books_before(outputs, kinds, places)))
+    for table, kind, view, rows_of in (
+        ("positions", layout.FILL_OUTPUT, layout.FILL_VIEW, _positions),
+        ("strategy_trades", layout.TRADE_OUTPUT, layout.TRADE_VIEW, _trades),
+        ("funding_payments", layout.FUNDING_OUTPUT, layout.FUNDING_VIEW, _payments),
+        ("risk_events", layout.RISK_OUTPUT, layout.RISK_VIEW, _risks),
     ):
-        if _is_any(kinds, kind):
+        if table in tables and _is_any(kinds, kind):
             places = _places(kinds, kind)
             found = _viewed(outputs, places, view)
-            tables.append(made(_event_columns(run_id, first_n + places, found), found))
-    return [table for table in tables if len(table)]
+            made.append(rows_of(_event_columns(run_id, first_n + places, found), found))
+    return [table for table in made if len(table)]
 
 
-def sample_rows(run_id: int, first_n: int, samples: NDArray[np.int64]) -> TableRows:
-    """Rows of samples (n, 4), the first of which has the number `first_n`."""
-    count = len(samples)
-    words = (samples[:, word].tolist() for word in range(4))
-    return TableRows("equity_curve", ([run_id] * count, list(range(first_n, first_n + count)), *words))
+def sample_rows(run_id: int, first_n: int, samples: NDArray[np.int64], every: int = 1) -> TableRows:
+    """Rows of samples (n, 4), the first of which has the number `first_n`: those whose number `every` divides."""
+    start = -first_n % every
+    chosen = samples[start::every]
+    numbers = range(first_n + start, first_n + len(samples), every)
+    return TableRows(
+        "equity_curve", ([run_id] * len(chosen), list(numbers), *(chosen[:, word].tolist() for word in range(4)))
+    )
 
 
 def _is_any(kinds: NDArray[np.int64], kind: int) -> bool:

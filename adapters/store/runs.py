@@ -36,7 +36,8 @@ class StoredInstrument(msgspec.Struct, frozen=True):
 class RunStart(msgspec.Struct, frozen=True):
     """A run that begins, or goes on: `name` tells runs apart, and is given again after a restart.
 
-    `initial_cash` is in cash units of 10^-`cash_decimals`; `config` is the run's configuration as plain values.
+    `initial_cash` is in cash units of 10^-`cash_decimals`; `config` is the run's configuration as plain values. Of the
+    samples every `sample_every`th is stored, from the first on; a run that goes on keeps to what it began with.
     """
 
     name: str
@@ -47,6 +48,7 @@ class RunStart(msgspec.Struct, frozen=True):
     strategies: tuple[StoredStrategy, ...]
     instruments: tuple[StoredInstrument, ...]
     config: dict[str, Any] = {}
+    sample_every: int = 1
 
 
 class RunEnd(msgspec.Struct, frozen=True):
@@ -66,10 +68,11 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class StoredRun(msgspec.Struct, frozen=True):
-    """A run that has begun in the store."""
+    """A run that has begun in the store; `errors`: how many it has stored, so the number of its next one."""
 
     run_id: int
     position: Position
+    errors: int = 0
 
 
 class Batch(msgspec.Struct, frozen=True):

@@ -25,9 +25,12 @@ INSERTS = {
 
 INSERT_RUN = _insert(
     "strategy_runs",
-    ("name", "mode", "status", "strategy_id", "params", "start_ns", "cash_decimals", "initial_cash", "config"),
+    (
+        "name", "mode", "status", "strategy_id", "params", "start_ns", "cash_decimals", "initial_cash", "config",
+        "sample_every",
+    ),
     ("name",),
-)
+)  # fmt: skip
 INSERT_STRATEGY = _insert(
     "run_strategies", ("run_id", "strategy", "strategy_id", "params", "source_sha256"), ("run_id", "strategy")
 )
@@ -40,12 +43,14 @@ INSERT_ERROR = _insert(
     "errors", ("run_id", "n", "seq", "ts_ns", "kind", "message", "strategy_id", "symbol"), ("run_id", "n")
 )
 SELECT_RUN = (
-    "SELECT run_id, outputs_stored, samples_stored, mode, cash_decimals, initial_cash FROM strategy_runs WHERE name = ?"
+    "SELECT run_id, outputs_stored, samples_stored, sample_every, mode, cash_decimals, initial_cash FROM strategy_runs"
+    " WHERE name = ?"
 )
 SELECT_STRATEGIES = "SELECT strategy_id FROM run_strategies WHERE run_id = ? ORDER BY strategy"
 SELECT_INSTRUMENTS = (
     "SELECT symbol, kind, tick_size, lot_size, multiplier FROM run_instruments WHERE run_id = ? ORDER BY instrument"
 )
+SELECT_NEXT_ERROR = "SELECT coalesce(max(n) + 1, 0) FROM errors WHERE run_id = ?"
 UPDATE_GOING_ON = "UPDATE strategy_runs SET status = 'running', end_ns = NULL, hash = NULL WHERE run_id = ?"
 UPDATE_POSITION = "UPDATE strategy_runs SET outputs_stored = ?, samples_stored = ? WHERE run_id = ?"
 UPDATE_END = "UPDATE strategy_runs SET status = ?, end_ns = ?, hash = ? WHERE run_id = ?"

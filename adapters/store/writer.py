@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, assert_never
+from typing import Any, TypeVar
 
 import aiosqlite
 import anyio
 import msgspec
 
-from adapters.store import statements
-from adapters.store.progress import Progress, next_rows
-from adapters.store.rows import TableRows
+from adapters.store.progress import Progress
+from adapters.store.requests import Outcome, Request, carry_out, execute
 from adapters.store.runs import Batch, Position, RunEnd, RunStart, StoredError, StoredRun
 from adapters.store.schema import PRAGMAS, WAIT_SECONDS, sqlite_trouble, trouble
 from engine.errors import DataError, TapewrightError, UsageError
@@ -28,9 +28,7 @@ from engine.errors import DataError, TapewrightError, UsageError
 QUEUE_REQUESTS_MAX = 64
 ROWS_A_TRANSACTION_MAX = 20_000
 """After so many, a transaction takes no further batch; a batch itself is never split."""
-_HASH_MASK = 2**64 - 1
 
-Request = RunStart | Batch | RunEnd | StoredError
 _Result = TypeVar("_Result")
 
 
@@ -39,6 +37,23 @@ class _Waiting(msgspec.Struct):
 
     request: Request | None
     done: asyncio.Future[Any]
+
+
+class WriterStatistics(msgspec.Struct, frozen=True):
+    """What a writer has done since it began: counters that only grow, and what stands now.
+
+    `rows`: handed to SQLite, those that were there already included. `outputs_stored`: the position of the run that
+    was stored last. `transaction_seconds`: of the last transaction, `transactions_seconds` of all.
+    """
+
+    rows: int
+    transactions: int
+    refused: int
+    transaction_seconds: float
+    transactions_seconds: float
+    outputs_stored: int
+    queue_requests: int
+    queue_requests_max: int
 
 
 class StoreWriter:
@@ -50,6 +65,15 @@ class StoreWriter:
         self._runs: dict[int, Progress] = {}
         self._is_closed = False
         self._trouble: BaseException | None = None
+        self._rows = self._transactions = self._refused = self._outputs_stored = 0
+        self._transaction_seconds = self._transactions_seconds = 0.0
+
+    def statistics(self) -> WriterStatistics:
+        """What it has done so far; may be asked at any time, after its end too."""
+        return WriterStatistics(
+            self._rows, self._transactions, self._refused, self._transaction_seconds, self._transactions_seconds,
+            self._outputs_stored, self._queue.qsize(), self._queue.maxsize,
+        )  # fmt: skip
 
     async def run(self) -> None:
         """Write until `close`; raises what ended it early. Runs once, as a task of the caller's task group."""
@@ -138,129 +162,55 @@ class StoreWriter:
 
     async def _write_group(self, connection: aiosqlite.Connection, group: Sequence[_Waiting]) -> None:
         """Write requests in one transaction, then acknowledge each; one that is refused fails alone."""
-        outcomes: list[Any] = []
+        outcomes: list[Outcome | DataError] = []
         runs = dict(self._runs)
+        begun = time.perf_counter()
         try:
-            await _execute(connection, "BEGIN IMMEDIATE")
+            await execute(connection, "BEGIN IMMEDIATE")
             for waiting in group:
                 try:
-                    outcomes.append(await _carry_out(connection, runs, waiting.request))
+                    outcomes.append(await carry_out(connection, runs, waiting.request))
                 except DataError as refusal:
                     outcomes.append(refusal)
-            await _execute(connection, "COMMIT")
+            await execute(connection, "COMMIT")
         except BaseException as error:
             with contextlib.suppress(sqlite3.OperationalError):  # there may be none; closing undoes one, too
-                await _execute(connection, "ROLLBACK")
+                await execute(connection, "ROLLBACK")
             failure = trouble(self._path, error) if isinstance(error, sqlite3.OperationalError) else None
             self._trouble = failure or error
             for waiting in group:
                 _fail(waiting.done, self._ended())
             raise
         self._runs = runs
+        self._count(outcomes, time.perf_counter() - begun)
         for waiting, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, DataError):
                 _fail(waiting.done, outcome)
             elif not waiting.done.done():  # who waits may have been cancelled
-                waiting.done.set_result(outcome)
+                waiting.done.set_result(outcome.answer)
 
-
-async def _carry_out(connection: aiosqlite.Connection, runs: dict[int, Progress], request: Request | None) -> Any:
-    """Do one request inside the transaction; raises DataError before it has changed anything."""
-    match request:
-        case RunStart():
-            return await _begin(connection, runs, request)
-        case Batch():
-            return await _store(connection, runs, request)
-        case RunEnd():
-            _known(runs, request.run_id)
-            values = (request.status, request.end_ns, f"{request.hash & _HASH_MASK:016x}", request.run_id)
-            return await _execute(connection, statements.UPDATE_END, values)
-        case StoredError():
-            _known(runs, request.run_id)
-            return await _execute(connection, statements.INSERT_ERROR, msgspec.structs.astuple(request))
-        case None:
-            return None
-        case _:
-            assert_never(request)
-
-
-async def _begin(connection: aiosqlite.Connection, runs: dict[int, Progress], start: RunStart) -> StoredRun:
-    found = await _fetch(connection, statements.SELECT_RUN, (start.name,))
-    if found:
-        run_id, outputs, samples, *facts = found[0]
-        ids = [row[0] for row in await _fetch(connection, statements.SELECT_STRATEGIES, (run_id,))]
-        instruments = await _fetch(connection, statements.SELECT_INSTRUMENTS, (run_id,))
-        if (facts, ids, instruments) != (
-            [start.mode, start.cash_decimals, start.initial_cash],
-            [each.strategy_id for each in start.strategies],
-            [msgspec.structs.astuple(each) for each in start.instruments],
-        ):
-            raise DataError(
-                f"the run {start.name} in the store has another mode, account, strategies or instruments",
-                remedy="Give the new run a name of its own.",
-            )
-        await _execute(connection, statements.UPDATE_GOING_ON, (run_id,))
-        known = runs.setdefault(run_id, Progress(Position(outputs, samples)))
-        return StoredRun(run_id, known.position)
-    params = {each.strategy_id: each.params for each in start.strategies}
-    strategy_ids = ",".join(each.strategy_id for each in start.strategies)
-    values = (
-        start.name, start.mode, "running", strategy_ids, _json(params), start.start_ns, start.cash_decimals,
-        start.initial_cash, _json(start.config),
-    )  # fmt: skip
-    await _execute(connection, statements.INSERT_RUN, values)
-    run_id = (await _fetch(connection, statements.SELECT_RUN, (start.name,)))[0][0]
-    for number, strategy in enumerate(start.strategies):
-        row = (run_id, number, strategy.strategy_id, _json(strategy.params), strategy.source_sha256)
-        await _execute(connection, statements.INSERT_STRATEGY, row)
-    for number, instrument in enumerate(start.instruments):
-        await _execute(
-            connection, statements.INSERT_INSTRUMENT, (run_id, number, *msgspec.structs.astuple(instrument))
-        )  # fmt: skip
-    runs[run_id] = Progress(Position(0, 0))
-    return StoredRun(run_id, Position(0, 0))
-
-
-async def _store(connection: aiosqlite.Connection, runs: dict[int, Progress], batch: Batch) -> Position:
-    progress, tables = next_rows(_known(runs, batch.run_id), batch)
-    for table in tables:
-        await _insert(connection, table)
-    position = progress.position
-    await _execute(connection, statements.UPDATE_POSITION, (position.outputs, position.samples, batch.run_id))
-    runs[batch.run_id] = progress
-    return position
-
-
-def _known(runs: dict[int, Progress], run_id: int) -> Progress:
-    if run_id not in runs:
-        raise DataError(f"run {run_id} has not begun in this store", remedy="Begin it before its rows.")
-    return runs[run_id]
+    def _count(self, outcomes: Sequence[Outcome | DataError], seconds: float) -> None:
+        self._transactions += 1
+        self._transaction_seconds = seconds
+        self._transactions_seconds += seconds
+        for outcome in outcomes:
+            if isinstance(outcome, DataError):
+                self._refused += 1
+                continue
+            self._rows += outcome.rows
+            if isinstance(outcome.answer, Position):
+                self._outputs_stored = outcome.answer.outputs
 
 
 async def _opened(path: Path) -> aiosqlite.Connection:
     connection = await aiosqlite.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
     try:
         for pragma in PRAGMAS:
-            await _execute(connection, pragma)
+            await execute(connection, pragma)
     except BaseException:
         await connection.close()
         raise
     return connection
-
-
-async def _insert(connection: aiosqlite.Connection, table: TableRows) -> None:
-    async with connection.executemany(statements.INSERTS[table.table], table.rows()):
-        pass
-
-
-async def _execute(connection: aiosqlite.Connection, sql: str, values: Sequence[Any] = ()) -> None:
-    async with connection.execute(sql, values):
-        pass
-
-
-async def _fetch(connection: aiosqlite.Connection, sql: str, values: Sequence[Any]) -> list[Any]:
-    async with connection.execute(sql, values) as cursor:
-        return list(await cursor.fetchall())
 
 
 async def _to_its_end(work: Coroutine[Any, Any, _Result]) -> _Result:
@@ -287,7 +237,3 @@ def _fail(done: asyncio.Future[Any], error: BaseException) -> None:
     if not done.done():
         done.set_exception(error)
         done.exception()  # who does not look is told by the writer's own end
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value, enc_hook=str).decode()

@@ -15,8 +15,11 @@ from engine.errors import DataError
 from engine.kernels.layout import DOCUMENT, LAST
 from engine.settings import InstrumentKind
 
-SESSION, CONFIG, STRATEGY, CLOSING = 1, 2, 3, 4
-DOCUMENT_NAMES = {SESSION: "SESSION", CONFIG: "CONFIG", STRATEGY: "STRATEGY", CLOSING: "CLOSING"}
+SESSION, CONFIG, STRATEGY, CLOSING, HISTORY, REPLACEMENT, ABORTED = 1, 2, 3, 4, 5, 6, 7
+DOCUMENT_NAMES = {
+    SESSION: "SESSION", CONFIG: "CONFIG", STRATEGY: "STRATEGY", CLOSING: "CLOSING", HISTORY: "HISTORY",
+    REPLACEMENT: "REPLACEMENT", ABORTED: "ABORTED",
+}  # fmt: skip
 FORMAT = 1
 PIECE_BYTES = 40
 DOCUMENT_BYTES_MAX = 16_000_000
@@ -80,6 +83,40 @@ class Closing(msgspec.Struct, frozen=True):
 
     counts: dict[str, int] = {}
     rejects: dict[str, int] = {}
+
+
+BarWords = tuple[int, int, int, int, int, int]
+
+
+class History(msgspec.Struct, frozen=True):
+    """Closed bars of before the session, or of a time that it has not seen: opening ns, prices in ticks, size in lots.
+
+    `partial` is the bar that was open when they were asked for, as far as it had come. `source` says where from.
+    """
+
+    instrument: int
+    timeframe: str
+    rows: tuple[BarWords, ...]
+    partial: BarWords | None = None
+    source: str = ""
+
+
+class Replacement(msgspec.Struct, frozen=True):
+    """What a strategy goes on with from the next COMMAND record of code REPLACE: its parameters and all its files."""
+
+    strategy: int
+    params: dict[str, Any]
+    files: tuple[StrategyFile, ...]
+
+
+class AbortedCall(msgspec.Struct, frozen=True):
+    """A call of a strategy that did not end by itself: its number, what it had asked for (REQUEST rows, base64)."""
+
+    strategy: int
+    call: int
+    requests: tuple[bytes, ...]
+    reason: str
+    fate: Literal["faulted", "quarantined"] = "faulted"
 
 
 class TapeDocument(NamedTuple):

@@ -36,6 +36,24 @@ class TapeLockedError(TapewrightError):
     exit_code = EXIT_LOCKED
 
 
+class SyncTicket:
+    """A file of its own handle, and the seq that is on the disk once `sync` has returned. For any one thread."""
+
+    def __init__(self, file: int, seq: int) -> None:
+        self.seq = seq
+        self._file = file
+
+    def sync(self) -> OSError | None:
+        """Wait until everything written before is on the disk; what the disk refused, or None."""
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            return error
+        finally:
+            os.close(self._file)
+        return None
+
+
 class SegmentWriter:
     """The end of one tape, open for frames. See `TapeWriter` for arguments and errors."""
 
@@ -44,6 +62,7 @@ class SegmentWriter:
         self.torn_tail: TornTail | None = None
         self.written_seq = self.acknowledged_seq = 0
         self.written_ns = 0  # receive time of the last record written
+        self.written_bytes = 0  # by this writer
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._tape_id = tape_id or os.urandom(TAPE_ID_BYTES)
@@ -60,6 +79,11 @@ class SegmentWriter:
         except BaseException:
             self.release()
             raise
+
+    @property
+    def tape_id(self) -> bytes:
+        """The tape's id."""
+        return self._tape_id
 
     @property
     def is_open(self) -> bool:
@@ -95,6 +119,7 @@ class SegmentWriter:
         segment.chain = header.sum
         segment.digest.update(raw)
         segment.digest.update(payload)
+        self.written_bytes += len(raw) + len(payload)
         self.written_seq += count
         self.written_ns = last_ns
 
@@ -103,6 +128,19 @@ class SegmentWriter:
         self.refuse_trouble()
         if self.acknowledged_seq < self.written_seq:
             self._acknowledge()
+
+    def begin_sync(self) -> SyncTicket | None:
+        """What another thread may sync meanwhile (see `SyncTicket`); None where all is on the disk."""
+        self.refuse_trouble()
+        if self.acknowledged_seq >= self.written_seq or self._file < 0:
+            return None
+        return SyncTicket(os.dup(self._file), self.written_seq)
+
+    def end_sync(self, ticket: SyncTicket, error: OSError | None) -> None:
+        """Take over what came of it; raises DataError where the disk refused."""
+        if error is not None:
+            raise self._failed(error) from error
+        self.acknowledged_seq = max(self.acknowledged_seq, ticket.seq)
 
     def seal(self) -> None:
         """End the segment, if one is open, with its index and footer; everything in it is acknowledged then."""

@@ -16,7 +16,7 @@ from adapters.tape.codec import Packer, Records, empty_records
 from adapters.tape.continuation import TornTail
 from adapters.tape.documents import to_pieces
 from adapters.tape.format import CONTINUES, FRAME_RECORDS_MAX, HOLDS_DOCUMENTS, SEGMENT_BYTES_MAX
-from adapters.tape.segment_writer import SegmentWriter
+from adapters.tape.segment_writer import SegmentWriter, SyncTicket
 from engine.bars import NS_PER_SECOND
 from engine.kernels.layout import DOCUMENT, LAST, LEVEL, RECORD
 
@@ -28,7 +28,8 @@ class TapeWriter:
     """Appends to one tape; not for two threads at once. What a tape held before is never altered.
 
     `is_new`: the folder must hold no tape yet, and is made where it is missing; else the tape is continued, and
-    `torn_tail` says what was cut off it first (None: nothing). `clock_ns` is a monotonic clock. `tape_id` (16
+    `torn_tail` says what was cut off it first (None: nothing). `clock_ns` is a monotonic clock. Without `syncs_itself`
+    the owner syncs, perhaps in another thread: `begin_sync`, `end_sync`. `tape_id` (16
     bytes) is random unless given. Raises UsageError where a new tape would come upon an old one, InputMissingError
     where there is none to continue, TapeLockedError where somebody writes it, DataError where the disk refuses:
     then, and every time after.
@@ -40,6 +41,7 @@ class TapeWriter:
         *,
         is_new: bool,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        syncs_itself: bool = True,
         segment_bytes: int = SEGMENT_BYTES_MAX,
         frame_records: int = FRAME_RECORDS_MAX,
         tape_id: bytes | None = None,
@@ -47,6 +49,7 @@ class TapeWriter:
         assert 1 <= frame_records <= FRAME_RECORDS_MAX
         self.folder = folder
         self._clock_ns = clock_ns
+        self._syncs_itself = syncs_itself
         self._packer = Packer()
         self._room = empty_records(frame_records)
         self._count = 0  # records in the room
@@ -83,6 +86,16 @@ class TapeWriter:
     def acknowledged_seq(self) -> int:
         """Seq up to which every record is on the disk."""
         return self._files.acknowledged_seq
+
+    @property
+    def tape_id(self) -> bytes:
+        """The tape's id, 16 bytes."""
+        return self._files.tape_id
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of frames that this writer has written."""
+        return self._files.written_bytes
 
     @property
     def last_ns(self) -> int:
@@ -131,7 +144,7 @@ class TapeWriter:
         now_ns = self._clock_ns()
         if self._count and now_ns - self._first_clock_ns >= FLUSH_NS:
             self.flush()
-        if now_ns - self._synced_clock_ns >= SYNC_NS:
+        if self._syncs_itself and now_ns - self._synced_clock_ns >= SYNC_NS:
             self._sync_written()
 
     def flush(self) -> None:
@@ -152,6 +165,16 @@ class TapeWriter:
         self.flush()
         self._sync_written()
         return self.acknowledged_seq
+
+    def begin_sync(self) -> SyncTicket | None:
+        """Write what waits; what another thread may bring to the disk while this one writes on (None: nothing)."""
+        self.flush()
+        return self._files.begin_sync()
+
+    def end_sync(self, ticket: SyncTicket, error: OSError | None) -> None:
+        """Acknowledge what a ticket brought to the disk; raises DataError where the disk refused it."""
+        self._files.end_sync(ticket, error)
+        self._synced_clock_ns = self._clock_ns()
 
     def close(self) -> None:
         """Write and sync what waits, seal the segment, let the tape go. A closed writer does nothing any more."""

@@ -22,6 +22,8 @@ def replay(
         typer.Option("--set", metavar="PATH=VALUE", help="Put a value in place of the file's, such as leverage=2."),
     ] = None,
     strategy: Annotated[str | None, typer.Option(metavar="NAME", help="The strategy to run.")] = None,
+    store: Annotated[bool, typer.Option("--store", help="Also store it in HOME/strategy.sqlite (runs list).")] = False,
+    store_path: Annotated[Path | None, typer.Option(metavar="FILE", help="Also store it in this SQLite file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Run a config on a tape: orders meet its books and prints, or bars (book.fills)."""
@@ -35,8 +37,10 @@ def replay(
     stages.stage(f"Config loaded ({config_file})")
     from daemon.commands.backtest import print_summary
     from daemon.replaying import replay as run_replay
+    from daemon.storing import STORE_FILE
 
-    report = run_replay(context.obj.home, tape, config, stages)
+    place = store_path or (context.obj.home / STORE_FILE if store else None)
+    report = run_replay(context.obj.home, tape, config, stages, store=place)
     if as_json:
         print(json.dumps(as_document(tape, report)))
     else:

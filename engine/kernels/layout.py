@@ -27,6 +27,7 @@ GAP_DISCONNECTED, GAP_SEQUENCE, GAP_ROT, GAP_DOWNTIME, GAP_CROSSED, GAP_CUT, GAP
 
 # Requests
 ORDER_REQUEST, CANCEL_REQUEST, TARGET_REQUEST, CANCEL_ALL_REQUEST = 1, 2, 3, 4
+HALT_REQUEST, RESUME_REQUEST, NOTE_REQUEST = 5, 6, 7  # of whoever runs the session, not of a strategy
 MARKET, LIMIT, STOP, STOP_LIMIT = 1, 2, 3, 4
 GTC, IOC, FOK, GTD = 1, 2, 3, 4
 POST_ONLY, REDUCE_ONLY, SYSTEM = 1, 2, 4
@@ -48,7 +49,8 @@ MODEL_NONE, MODEL_BPS, MODEL_TICKS, MODEL_ATR, MODEL_SPREAD, MODEL_LIQUIDATION =
 MODEL_DEPTH, MODEL_QUEUE, MODEL_THROUGH = 5, 6, 7
 ASSUMED, BOUNDED, OBSERVED = 0, 1, 2
 RISK_DRAWDOWN, RISK_STRATEGY, RISK_DAILY, RISK_RESUMED, RISK_LIQUIDATION, RISK_BANKRUPT = 1, 2, 3, 4, 5, 6
-HALT_NONE, HALT_DRAWDOWN, HALT_DAILY, HALT_BANKRUPT = 0, 1, 2, 3
+RISK_HALTED, RISK_STOPPED, RISK_STARTED, RISK_FAULTED, RISK_QUARANTINED = 7, 8, 9, 10, 11
+HALT_NONE, HALT_DRAWDOWN, HALT_DAILY, HALT_BANKRUPT, HALT_BY_COMMAND = 0, 1, 2, 3, 4
 
 # Settings
 AT_OPEN, AT_CLOSE = 0, 1
@@ -149,7 +151,7 @@ SETTINGS = (
     "max_drawdown_e12", "strategy_max_drawdown_e12", "daily_loss_e12", "max_leverage_e12",
     "max_open_positions", "is_flatten_on_trip", "is_close_at_end", "wake_each_step", "wake_on_update",
     "is_book", "lateness_ns", "uses_feed_latency", "sample_ns", "queue_model", "queue_power", "stop_trigger",
-    "tells_books", "tells_prints",
+    "tells_books", "tells_prints", "is_strict",
 )  # fmt: skip
 # The one record that every kernel is handed: the account's figures, the settings, and where the tables lie.
 CORE = np.dtype(

@@ -7,6 +7,7 @@ from typing import Any
 from engine.kernels.arithmetic import as_int64
 from engine.kernels.arrivals import arrive, is_halted, only_reduces
 from engine.kernels.compile import inner
+from engine.kernels.control import halt_account, note_strategy, resume_account
 from engine.kernels.heaps import heap_push
 from engine.kernels.latency import entry_latency
 from engine.kernels.layout import (
@@ -14,6 +15,7 @@ from engine.kernels.layout import (
     BELOW_MINIMUM,
     BOOK_INVALID,
     BOOK_INVALID_STATE,
+    BOOK_NONE,
     BY_CANCEL,
     BY_HALT,
     CANCEL_ALL_REQUEST,
@@ -22,6 +24,7 @@ from engine.kernels.layout import (
     FILLED,
     GTC,
     GTD,
+    HALT_REQUEST,
     INVALID,
     LIMIT,
     MARKET,
@@ -29,12 +32,14 @@ from engine.kernels.layout import (
     NO_PRICE,
     NO_SHORT,
     NONE,
+    NOTE_REQUEST,
     ORDER_REQUEST,
     OVER_CAPACITY,
     POST_ONLY,
     REDUCE_ONLY,
     REJECTED,
     REQUESTED,
+    RESUME_REQUEST,
     ROOT_ARRIVING,
     ROOT_CANCEL,
     ROOT_WAITING,
@@ -74,7 +79,9 @@ def _is_well_formed(core: Any, slot: int) -> bool:
 def _is_blind(core: Any, slot: int) -> bool:
     """Whether an order would decide something new on a book that is not valid."""
     order = order_at(core, slot)
-    if order.flags & SYSTEM != 0 or book_at(core, order.instrument).state != BOOK_INVALID_STATE:
+    state = book_at(core, order.instrument).state
+    is_trusted = state != BOOK_INVALID_STATE and (core.is_strict == 0 or state != BOOK_NONE)
+    if order.flags & SYSTEM != 0 or is_trusted:
         return False
     return not only_reduces(core, order.strategy, order.instrument, order.lots)
 
@@ -211,3 +218,9 @@ def apply_request(core: Any, request: Any) -> None:
             following = order_at(core, slot).next
             _cancel(core, slot)
             slot = following
+    elif request.kind == HALT_REQUEST:
+        halt_account(core)
+    elif request.kind == RESUME_REQUEST:
+        resume_account(core)
+    elif request.kind == NOTE_REQUEST:
+        note_strategy(core, strategy, request.tag)

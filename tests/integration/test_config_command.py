@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import config
 from config.schema import json_schema
 from daemon.commands.config import app
 from engine.errors import EXIT_CONFIG, ConfigError, InputMissingError
@@ -40,6 +41,14 @@ def test_check_with_options(right: Path) -> None:
     assert result.stdout.endswith("paper of A at 1m: b\n")
     result = RUNNER.invoke(app, ["check", str(right), "--set", "strategy="])
     assert "no strategy is named" in result.stdout
+
+
+def test_the_shipped_files() -> None:
+    files = sorted((Path(config.__file__).parent / "defaults").glob("*.yaml"))
+    assert {file.name for file in files} >= {"backtest.yaml", "paper.yaml", "portfolio.yaml"}
+    for file in files:
+        result = RUNNER.invoke(app, ["check", str(file)])
+        assert (result.exit_code, result.stdout.splitlines()[0]) == (0, f"{file}: no problems")
 
 
 def test_problems_reach_main(wrong: Path) -> None:

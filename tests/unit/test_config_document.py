@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import config
+from config.daemon_model import DaemonConfig
 from config.document import from_document, to_document
 from config.kinds import Choice, Flag, Integer, Kind, ListOf, Moment, Number, Params, Section, Text
 from config.loader import load, parse
@@ -19,6 +21,7 @@ from config.sections import INSTRUMENT
 from config.table import ROOT
 
 DEFAULTS = Path(config.__file__).parent / "defaults"
+DAEMON = DaemonConfig.__struct_fields__
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,8}", fullmatch=True)
 
 
@@ -47,7 +50,10 @@ def values(kind: Kind) -> st.SearchStrategy[Any]:
         case Section():
             return sections(kind)
         case Text():
-            return st.just("data/x.parquet")
+            examples = ("data/x.parquet", "http://127.0.0.1:8080/a", "wss://[::1]", "")
+            return st.sampled_from([text for text in examples if re.fullmatch(kind.pattern, text)])
+        case ListOf(item=Choice(words=words)):
+            return st.lists(st.sampled_from(words), min_size=kind.count_min, unique=True)
         case ListOf() | Moment() | _:
             raise AssertionError(kind)
 
@@ -64,16 +70,22 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
     """Return a config with any of all fields, right by itself and between fields."""
     fields = {field.name: field for field in ROOT.fields}
     simple = ("mode", "cash_decimals", "margin", "liquidation_fee_bps", "fill_model", "close_at_end", "seed")
-    parts = ("commission", "slippage", "funding", "risk", "execution")
+    parts = ("commission", "slippage", "funding", "risk", "execution", "book", *DAEMON)
     document = draw(st.fixed_dictionaries({}, optional={name: values(fields[name].kind) for name in (*simple, *parts)}))
     symbols = draw(st.lists(NAMES.filter(lambda name: name[0] != "_"), min_size=1, max_size=4, unique=True))
     document |= {"symbols": symbols, "timeframe": draw(st.sampled_from(["1m", "15m", "4h", "1d"]))}
     document["initial_cash"] = str(draw(st.integers(1, 9_000_000)))
-    if draw(st.booleans()):
+    if document.get("mode") != "paper" and draw(st.booleans()):
         start = draw(st.integers(10**11, 4 * 10**12))
         document |= {"start": start, "end": start + draw(st.integers(1, 10**12))}
     if document.get("slippage", {}).get("model") in {"ticks", "atr"}:
         document["slippage"] |= {"ticks": 3, "atr_factor": "0.5"}
+    if document.get("book", {}).get("latency_file"):
+        document["book"] |= {"order_latency_ms": 0, "response_latency_ms": 0}
+    if "channels" in document.get("feed", {}):
+        document["feed"]["channels"] = draw(st.permutations(["trades", "funding"]))
+    if "port" in document.get("metrics", {}):
+        document["metrics"]["port"] = 0
     document["sizing"] = {"type": draw(st.sampled_from(["fixed", "risk", "percent_equity"])), "value": "0.25"}
     part = st.fixed_dictionaries({"name": NAMES, "params": values(Params())})
     shape = st.fixed_dictionaries({"name": NAMES}, optional={"params": values(Params())})

@@ -7,8 +7,19 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import yaml
 
 import config
+from config.daemon_model import (
+    ControlConfig,
+    DaemonConfig,
+    FeedConfig,
+    LogConfig,
+    MetricsConfig,
+    PaperConfig,
+    ReloadConfig,
+    StoreConfig,
+)
 from config.document import from_document, to_document
 from config.loader import load, parse
 from config.model import RunConfig, StrategyEntry, StrategyPart
@@ -17,6 +28,7 @@ from engine.errors import ConfigError
 from engine.settings import BookExecution, Commission, Funding, MarginTier, RunSettings, Sizing, Slippage
 
 DEFAULTS = Path(config.__file__).parent / "defaults"
+DAEMON = DaemonConfig.__struct_fields__
 
 RUN_CONFIG_JSON = """{
   "symbol": "BTCUSDT",
@@ -99,7 +111,16 @@ def test_the_shipped_example_shows_every_field_at_its_default() -> None:
     assert run == plain
     text = (DEFAULTS / "backtest.yaml").read_text()
     shown = set(re.findall(r"^(?:# )?([a-z_]+):", text, flags=re.MULTILINE))
-    assert {field.name for field in ROOT.fields} - shown == {"$schema", "source", "symbol"}
+    assert {field.name for field in ROOT.fields} - shown == {"$schema", "source", "symbol", *DAEMON}
+
+
+def test_the_shipped_paper_example_shows_every_field_that_only_a_paper_session_reads() -> None:
+    run = load(DEFAULTS / "paper.yaml")
+    assert run.mode == "paper"
+    assert run.daemon == DaemonConfig()
+    shown = yaml.safe_load((DEFAULTS / "paper.yaml").read_text())
+    for name in DAEMON:
+        assert list(shown[name]) == list(getattr(run.daemon, name).__struct_fields__)
 
 
 def test_every_shipped_file_is_right() -> None:
@@ -207,3 +228,65 @@ def test_a_config_for_a_tape_needs_no_symbols() -> None:
         fills="bars", order_latency_ms=Decimal("12.5"), queue_model="power", queue_power=2, sample_ms=100
     )
     assert from_document(to_document(run)) == run
+
+
+PAPER_YAML = """symbol: BTCUSDT
+timeframe: 1s
+mode: paper
+feed: {exchange: OKX, channels: [trades, ticker], rest: "http://[::1]:8080", websocket: "wss://host.example/ws?a=b"}
+paper: {warmup: files, warmup_bars: 0, on_restart: reset, on_fault: flatten, strategy_timeout_ms: 0}
+store: {path: state/paper.sqlite, sample_every: 10}
+control: {http_port: 8090, token_file: token}
+metrics: {port: 9108}
+logs: {format: json, level: debug, file: paper.log, file_megabytes_max: 1, files_kept: 1}
+reload: {enabled: false, debounce_ms: 300}
+"""
+
+
+def test_a_paper_session() -> None:
+    run = parse(PAPER_YAML, "yaml", source="paper.yaml")
+    assert run.daemon == DaemonConfig(
+        feed=FeedConfig(
+            exchange="OKX",
+            channels=("trades", "ticker"),
+            rest="http://[::1]:8080",
+            websocket="wss://host.example/ws?a=b",
+        ),
+        paper=PaperConfig("files", 0, on_restart="reset", on_fault="flatten", strategy_timeout_ms=0),
+        store=StoreConfig("state/paper.sqlite", 10),
+        control=ControlConfig(8090, "token"),
+        metrics=MetricsConfig(9108),
+        logs=LogConfig("json", "debug", "paper.log", 1, 1),
+        reload=ReloadConfig(enabled=False, debounce_ms=300),
+    )
+    assert from_document(to_document(run)) == run
+
+
+def test_a_backtest_uses_nothing_of_a_paper_session() -> None:
+    text = PAPER_YAML.replace("mode: paper", "mode: backtest")
+    run = parse(text, "yaml", source="paper.yaml")
+    assert run == parse("symbol: BTCUSDT\ntimeframe: 1s\n", "yaml", source="paper.yaml")
+    assert not {*DAEMON} & {*to_document(run)}
+
+
+def test_the_mode_of_the_command_counts_where_the_file_says_none() -> None:
+    text = "symbol: A\ntimeframe: 1m\nfeed: {exchange: BYBIT}\n"
+    assert parse(text, "yaml", source="a").mode == "backtest"
+    run = parse(text, "yaml", source="a", mode="paper")
+    assert run.mode == "paper"
+    assert run.daemon.feed.exchange == "BYBIT"
+    assert parse(f"{text}mode: paper\n", "yaml", source="a", mode="paper") == run
+    assert parse(text, "yaml", source="a", mode="paper", overrides=["mode=paper"]) == run
+    assert parse(text, "yaml", source="a", mode="backtest").mode == "backtest"
+
+
+def test_a_replay_of_a_paper_config_asks_for_nothing_of_a_session() -> None:
+    text = "timeframe: 1m\nmode: paper\nstart: 2024-01-01\nfeed: {channels: [funding]}\n"
+    run = parse(text, "yaml", source="a", is_tape=True)
+    assert from_document(to_document(run)) == run
+
+
+def test_stored_configs_of_before_a_field_was_there() -> None:
+    document = to_document(load(DEFAULTS / "backtest.yaml"))
+    del document["commission"]["schedule"], document["book"]["strict"]
+    assert from_document(document) == load(DEFAULTS / "backtest.yaml")

@@ -136,3 +136,31 @@ def test_a_strategy_that_is_none() -> None:
     assert problems(strategy="a/b") == (
         '--strategy a/b: "a/b" is not allowed; a name: 1 to 64 letters, digits, dots, - and _',
     )
+
+
+HERE = "is not allowed here, as the command is for mode"
+MODES = [
+    (f"{BASE}mode: backtest\n", (), f'run.yaml:3: mode: "backtest" {HERE} paper; paper, or leave it out'),
+    (BASE, ("mode=backtest",), f'--set mode=backtest: "backtest" {HERE} paper; paper, or leave it out'),
+    (
+        f"{BASE}mode: papper\n",
+        (),
+        'run.yaml:3: mode: "papper" is not allowed; one of backtest, paper; did you mean "paper"?',
+    ),
+    (f"{BASE}mode:\n", (), "run.yaml:3: mode: null is not allowed; one of backtest, paper"),
+]
+
+
+@pytest.mark.parametrize(("text", "overrides", "message"), MODES, ids=[case[2] for case in MODES])
+def test_another_mode_than_the_commands(text: str, overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "yaml", source="run.yaml", overrides=overrides, mode="paper")
+    assert caught.value.problems == (message,)
+
+
+def test_what_the_commands_mode_needs_is_told_with_it() -> None:
+    text = f"{BASE}mode: backtest\nstart: 2024-01-01\n"
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "yaml", source="run.yaml", mode="paper")
+    assert [problem.split(":")[2].strip() for problem in caught.value.problems] == ["mode", "start"]
+    assert parse(text.replace("mode: backtest", ""), "yaml", source="run.yaml").start_ns is not None

@@ -19,29 +19,60 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import config
+from adapters.feeds.venues import VENUES
+from config.daemon_model import (
+    ControlConfig,
+    DaemonConfig,
+    Exchange,
+    FeedConfig,
+    LogConfig,
+    MetricsConfig,
+    PaperConfig,
+    ReloadConfig,
+    StoreConfig,
+)
+from config.daemon_sections import CONTROL, FEED, LOGS, METRICS, PAPER, RELOAD, STORE
 from config.document import to_document
 from config.kinds import Choice, Flag, Integer, ListOf, Number, Section, Text
 from config.loader import load, parse
 from config.model import InstrumentOverride
 from config.reference import reference
 from config.schema import json_schema
-from config.sections import COMMISSION, EXECUTION, FUNDING, INSTRUMENT, RISK, SIZING, SLIPPAGE, TIER
+from config.sections import BOOK, COMMISSION, EXECUTION, FUNDING, INSTRUMENT, RISK, SIZING, SLIPPAGE, TIER
 from config.table import ROOT, TIMEFRAME
 from engine.bars import timeframe_ns
 from engine.errors import ConfigError, UsageError
-from engine.settings import Commission, Execution, Funding, MarginTier, Risk, RunSettings, Sizing, Slippage
+from engine.settings import (
+    BookExecution,
+    Commission,
+    Execution,
+    Funding,
+    MarginTier,
+    Risk,
+    RunSettings,
+    Sizing,
+    Slippage,
+)
 
 TOP = Path(config.__file__).parent.parent
 DEFAULTS = TOP / "config" / "defaults"
 
 STRUCTS: list[tuple[Section, type[msgspec.Struct]]] = [
+    (BOOK, BookExecution),
     (COMMISSION, Commission),
+    (CONTROL, ControlConfig),
     (EXECUTION, Execution),
+    (FEED, FeedConfig),
     (FUNDING, Funding),
     (INSTRUMENT, InstrumentOverride),
+    (LOGS, LogConfig),
+    (METRICS, MetricsConfig),
+    (PAPER, PaperConfig),
+    (RELOAD, ReloadConfig),
     (RISK, Risk),
     (SIZING, Sizing),
     (SLIPPAGE, Slippage),
+    (STORE, StoreConfig),
     (TIER, MarginTier),
 ]
 KIND_OF = {Decimal: Number, int: Integer, bool: Flag, str: Text, tuple: ListOf, Literal: Choice}
@@ -73,6 +104,21 @@ def test_the_top_level_has_the_run_settings() -> None:
         assert field is not None
         if not isinstance(field.kind, Section):
             assert field.default == getattr(plain, name)
+
+
+def test_the_top_level_has_the_sections_of_a_paper_session() -> None:
+    plain = DaemonConfig()
+    for name in DaemonConfig.__struct_fields__:
+        field = ROOT.field(name)
+        assert field is not None
+        assert isinstance(field.kind, Section)
+        assert {inner.name: inner.default for inner in field.kind.fields} == msgspec.structs.asdict(
+            getattr(plain, name)
+        )
+
+
+def test_the_exchanges_are_known_to_the_feed() -> None:
+    assert {*get_args(Exchange)} <= {*VENUES}
 
 
 @settings(deadline=None)
@@ -127,6 +173,15 @@ JUNK: st.SearchStrategy[Any] = st.sampled_from(
 )
 # What holds between fields the schema says only in part.
 BETWEEN = re.compile(r"none of the run's|already; give each|needs it|give entry and exit|cash_decimals|leverage \(")
+
+
+def test_the_schema_knows_what_mode_paper_needs() -> None:
+    run = {"symbol": "A", "timeframe": "1m", "mode": "paper"}
+    assert VALIDATOR.is_valid(run)
+    assert not VALIDATOR.is_valid({**run, "start": "2024-01-01"})
+    assert not VALIDATOR.is_valid({**run, "end": "2024-01-01"})
+    assert not VALIDATOR.is_valid({"timeframe": "1m", "mode": "paper", "book": {}})
+    assert VALIDATOR.is_valid({"timeframe": "1m", "book": {}, "start": "2024-01-01"})
 
 
 @pytest.mark.parametrize("name", [field.name for field in ROOT.fields])

@@ -13,7 +13,7 @@ import pytest
 from adapters.tape import SESSION, TapeReader, TapeSource, TapeWriter
 from config.loader import parse
 from config.model import RunConfig
-from daemon.replaying import TapeRun, run_to_end, tape_replay, tape_run
+from daemon.replaying import TapeRun, run_to_end, tape_driver, tape_run
 from daemon.tape_markets import Reading
 from daemon.verifying import in_pieces
 from engine.book_state import Latency, TapeMarket
@@ -86,7 +86,7 @@ def test_all_instruments_are_there_and_the_chosen_ones_are_traded(tape: Path) ->
 
 def test_each_strategy_has_bars_of_its_own_length(single: Path) -> None:
     text = "timeframe: 5s\nstrategies: [{name: ema_cross, timeframe: 1s}, {id: slow, name: ema_cross}]\n"
-    replay = tape_replay(run_of(single, config_of(text)))
+    replay = tape_driver(run_of(single, config_of(text))).replay
     fast, slow = (context for _, context, _ in replay.watchers())
     assert (fast.timeframe, slow.timeframe) == ("1s", "5s")
     assert len(fast.ts_ns) // 5 in range(len(slow.ts_ns) - 1, len(slow.ts_ns) + 2)
@@ -222,19 +222,19 @@ def test_a_run_goes_on_from_any_snapshot_as_if_it_had_not_stopped(single: Path, 
         f"timeframe: 1s\nstrategy: {name}\ninitial_cash: 1000000\nbook: {{order_latency_ms: 40}}\n"
     )  # fmt: skip
     run = run_of(single, config)
-    whole = tape_replay(run)
+    whole = tape_driver(run)
     whole.start()
     snapshots = []
     for number, part in enumerate(in_pieces(run.reading.parts())):
         if number % 4 == 2:
             snapshots.append((part.first_seq, whole.snapshot()))
-        whole.consume(part.records)
-    shown = [(context.stop, context.ind.values(), told) for _, context, told in whole.watchers()]
+        whole.consume(part.first_seq, part.records)
+    shown = [(context.stop, context.ind.values(), told) for _, context, told in whole.replay.watchers()]
     expected = whole.finish()
     for next_seq, snapshot in snapshots:
-        resumed = tape_replay(run)
+        resumed = tape_driver(run)
         resumed.resume(snapshot)
         for part in run.reading.parts(next_seq):
-            resumed.consume(part.records)
-        assert [(context.stop, context.ind.values(), told) for _, context, told in resumed.watchers()] == shown
+            resumed.consume(part.first_seq, part.records)
+        assert [(context.stop, context.ind.values(), told) for _, context, told in resumed.replay.watchers()] == shown
         same(resumed.finish(), expected)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.store.rows import COLUMNS, output_rows, sample_rows
+from adapters.store.rows import COLUMNS, EVENT_TABLES, output_rows, sample_rows
 from engine.kernels import layout
 from engine.reading import STATES, kinds_of
 from engine.replay import RunResult
@@ -74,6 +74,23 @@ def test_an_event_of_the_account_has_no_strategy_and_unknown_terms_are_said_to_b
     (row,) = made["strategy_orders"]
     assert row[7:9] == ("REJECTED", "invalid")
     assert row[14:16] == ("unknown", "unknown")
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_one_table_can_be_made_alone(kind: str) -> None:
+    outputs = RESULTS[kind]().outputs
+    whole = {each.table: list(each.rows()) for each in output_rows(3, 7, outputs)}
+    for table in EVENT_TABLES:
+        alone = [list(each.rows()) for each in output_rows(3, 7, outputs, tables=(table,))]
+        assert alone == ([whole[table]] if table in whole else [])
+
+
+@pytest.mark.parametrize("every", [1, 3, 10])
+@pytest.mark.parametrize("first", [0, 1, 5, 9])
+def test_samples_are_chosen_by_their_number(first: int, every: int) -> None:
+    samples = np.arange(28).reshape(7, 4)
+    expected = [(1, n, *samples[n - first].tolist()) for n in range(first, first + 7) if n % every == 0]
+    assert list(sample_rows(1, first, samples, every).rows()) == expected
 
 
 def test_nothing_gives_nothing() -> None:

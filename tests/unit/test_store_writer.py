@@ -12,10 +12,12 @@ import anyio
 import msgspec
 import pytest
 
-from adapters.store import Position, RunEnd, StoredError, StoreReader, StoreWriter, prepare
+from adapters.store import Position, RunEnd, StoredError, StoreReader, StoreWriter, WriterStatistics, prepare
+from adapters.store.rows import COLUMNS
 from engine.errors import DataError, UsageError
 from engine.replay import RunResult
 from tests.stores import (
+    EVENT_TABLES,
     RESULTS,
     assert_holds,
     bar_result,
@@ -134,6 +136,63 @@ async def test_errors_are_kept_once(tmp_path: Path) -> None:
         await writer.record(msgspec.structs.replace(error, n=1))
     with StoreReader(path) as reader:
         assert [(each.n, each.message) for each in reader.errors(1)] == [(0, "on_bar raised"), (1, "on_bar raised")]
+
+
+async def test_a_run_that_goes_on_knows_the_number_of_its_next_error(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    start = start_of(tape_result())
+    for number in range(3):
+        async with writing(path) as writer:
+            run = await writer.begin(start)
+            assert run.errors == number
+            await writer.record(StoredError(run.run_id, run.errors, 7, 8, "StrategyError", f"message {number}"))
+    with StoreReader(path) as reader:
+        assert [each.message for each in reader.errors(1)] == ["message 0", "message 1", "message 2"]
+
+
+@pytest.mark.parametrize("every", [1, 2, 7, 1_000])
+async def test_every_so_many_samples_is_stored_however_they_come(tmp_path: Path, every: int) -> None:
+    path, result = tmp_path / "store.sqlite", bar_result()
+    start = msgspec.structs.replace(start_of(result), sample_every=every)
+    for seed in range(3):
+        async with writing(path) as writer:
+            run = await writer.begin(start if seed < 2 else start_of(result))  # it keeps to what it began with
+            for batch in random_batches(result, run.run_id, Random(seed), overlap=5):
+                position = await writer.write(batch)
+    assert position == Position(len(result.outputs), len(result.samples))
+    expected = [(1, n, *words) for n, words in enumerate(result.samples.tolist()) if n % every == 0]
+    assert table_rows(path, "equity_curve") == expected
+    assert len(expected) == -(-len(result.samples) // every)
+    with StoreReader(path) as reader:
+        assert reader.run("a run").sample_every == every
+
+
+async def test_statistics_count_what_was_done(tmp_path: Path) -> None:
+    path, result = tmp_path / "store.sqlite", bar_result()
+    prepare(path)
+    writer = StoreWriter(path, queue_requests_max=5)
+    assert writer.statistics() == WriterStatistics(0, 0, 0, 0.0, 0.0, 0, 0, 5)
+    beginning = asyncio.create_task(writer.begin(start_of(result)))
+    waiting = [asyncio.create_task(writer.write(batch_of(result, 1, (0, n), (0, n)))) for n in (10, 20)]
+    waiting.append(asyncio.create_task(writer.write(batch_of(result, 8, (0, 1)))))
+    await asyncio.sleep(0)
+    assert writer.statistics().queue_requests == 4
+    running = asyncio.create_task(writer.run())
+    await beginning
+    await asyncio.gather(*waiting, return_exceptions=True)
+    first = writer.statistics()
+    assert (first.transactions, first.refused, first.outputs_stored, first.queue_requests) == (1, 1, 20, 0)
+    stored = sum(len(table_rows(path, table)) for table in COLUMNS)
+    assert first.rows - stored == 10 + sum(row[2] < 10 for table in EVENT_TABLES for row in table_rows(path, table))
+    assert first.transaction_seconds == first.transactions_seconds > 0
+    await writer.record(StoredError(1, 0, 7, 8, "StrategyError", "on_bar raised"))
+    await writer.close()
+    await running
+    last = writer.statistics()
+    assert last.rows == first.rows + 1
+    assert last.transactions == 3
+    assert last.outputs_stored == 20
+    assert last.transactions_seconds > first.transactions_seconds
 
 
 async def test_a_full_queue_blocks(tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""The bearer token of the HTTP interface: from a file, from systemd, or made once and kept beside the socket."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from engine.errors import DataError, InputMissingError, UsageError
+
+CREDENTIAL = "control-token"
+TOKEN_NAME = "control-token"  # noqa: S105 - the file's name, not a token
+CHARACTERS_MIN = 16
+
+
+def control_token(session_folder: Path, token_file: Path | None = None) -> str:
+    """The token: of `token_file`, else of the systemd credential `control-token`, else of the session's own file.
+
+    The last one is made, with mode 0600, where it is not there. Raises InputMissingError, DataError or UsageError
+    where a file cannot be read, holds no token, or may be read by others.
+    """
+    if token_file is not None:
+        return _read(token_file, is_private=True)
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and (Path(credentials) / CREDENTIAL).exists():
+        return _read(Path(credentials) / CREDENTIAL, is_private=False)  # systemd keeps it; it may be a group's
+    own = session_folder / TOKEN_NAME
+    if not own.exists():
+        _make(own)
+    return _read(own, is_private=True)
+
+
+def _read(path: Path, *, is_private: bool) -> str:
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        raise InputMissingError(
+            f"{path}: the control token is not there",
+            remedy="Put one into the file, such as of: openssl rand -hex 32. Or leave control.token_file out.",
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", remedy="Let the daemon's user read it.") from None
+    except UnicodeDecodeError:
+        text = ""
+    if is_private and mode & 0o077:
+        raise UsageError(f"{path} may be read by others (mode {mode & 0o777:o})", remedy=f"Run: chmod 600 {path}")
+    if len(text) < CHARACTERS_MIN or not text.isprintable() or " " in text:
+        raise DataError(
+            f"{path} holds no token of at least {CHARACTERS_MIN} printable characters in one line",
+            remedy=f"Make one: openssl rand -hex 32 > {path}",
+        )
+    return text
+
+
+def _make(path: Path) -> None:
+    """Write a new token under another name first, so that the file is never there half."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+    partial.replace(path)

@@ -1,0 +1,135 @@
+"""Funding that must not be missed: asked for by REST where the stream does not tell it, static where no venue does.
+
+The engine pays each (symbol, funding time) once, however often it is told. So telling too often does no harm, and what
+is told late is still paid on what was held then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import anyio
+import msgspec
+
+from adapters.captures.decimals import micro_ticks, rate_e12
+from adapters.feeds.venues import Venue
+from adapters.rest_gate import RestGate
+from adapters.tape import TapeInstrument
+from adapters.venue_rest.funding import settled_funding
+from daemon.logs import get_logger
+from daemon.session.sequencer import Sequencer
+from engine.bars import NS_PER_SECOND
+from engine.errors import TapewrightError
+from engine.tape_replay import TapeReplay
+
+_LOOK_SECONDS = 1.0
+_ASK_AFTER_NS = 10 * NS_PER_SECOND
+_ASK_EVERY_NS = 15 * NS_PER_SECOND
+_ALARM_AFTER_NS = 45 * NS_PER_SECOND
+_HOUR_NS = 3_600 * NS_PER_SECOND
+
+
+class Due(msgspec.Struct):
+    """A funding time of one instrument that has passed, and is not paid yet."""
+
+    settled_ns: int
+    asked_ns: int = 0
+    is_alarmed: bool = False
+
+
+class StaticRate(msgspec.Struct, frozen=True):
+    """The rate to be paid where the venue tells none: a fraction, every so many hours from midnight UTC."""
+
+    rate: Decimal
+    interval_hours: int
+
+
+class FundingWatch:
+    """Looks after the funding of every instrument that has some. `next_ns` tells each one's announced time."""
+
+    def __init__(
+        self, instruments: tuple[TapeInstrument, ...], replay: TapeReplay, sequencer: Sequencer, gate: RestGate,
+        venue: Venue, rest: str, venue_now_ns: Callable[[], int], next_ns: Callable[[str], int],
+        static: StaticRate | None,
+    ) -> None:  # fmt: skip
+        self.alarms = 0
+        self._instruments = instruments
+        self._replay = replay
+        self._sequencer = sequencer
+        self._gate = gate
+        self._venue = venue
+        self._rest = rest
+        self._venue_now_ns = venue_now_ns
+        self._next_ns = next_ns
+        self._static = static
+        self._due: dict[int, Due] = {}
+        self._announced: dict[int, int] = {}
+        self._log = get_logger("funding")
+
+    async def run(self) -> None:
+        """Look every second, until cancelled."""
+        while True:
+            await anyio.sleep(_LOOK_SECONDS)
+            for index, instrument in enumerate(self._instruments):
+                if instrument.kind == "spot":
+                    continue
+                if "funding" in instrument.channels:
+                    await self._look(index, instrument)
+                elif self._static is not None:
+                    self._pay_static(index)
+
+    async def _look(self, index: int, instrument: TapeInstrument) -> None:
+        now_ns = self._venue_now_ns()
+        announced = self._next_ns(instrument.symbol)
+        before = self._announced.get(index, 0)
+        if announced and announced != before:
+            self._announced[index] = announced
+        if before and before <= now_ns and (index not in self._due or self._due[index].settled_ns < before):
+            self._due[index] = Due(before)
+        due = self._due.get(index)
+        if due is None:
+            return
+        if int(self._replay.engine.state.instruments["funding_ts_ns"][index]) >= _whole_second(due.settled_ns):
+            del self._due[index]
+            self._announced.pop(index, None)
+            return
+        late_ns = now_ns - due.settled_ns
+        if late_ns >= _ALARM_AFTER_NS and not due.is_alarmed:
+            due.is_alarmed = True
+            self.alarms += 1
+            self._log.error(
+                "funding missing: neither the stream nor REST has told it", symbol=instrument.symbol,
+                funding_time_ns=due.settled_ns, late_seconds=round(late_ns / NS_PER_SECOND),
+            )  # fmt: skip
+        if late_ns >= _ASK_AFTER_NS and now_ns - due.asked_ns >= _ASK_EVERY_NS:
+            due.asked_ns = now_ns
+            await self._ask(index, instrument, due.settled_ns)
+
+    async def _ask(self, index: int, instrument: TapeInstrument, settled_ns: int) -> None:
+        try:
+            found = await settled_funding(
+                self._gate, self._venue, instrument.symbol, since_ns=settled_ns - NS_PER_SECOND, rest=self._rest
+            )
+        except TapewrightError as error:
+            self._log.warning("funding not told by REST", symbol=instrument.symbol, why=error.message)
+            return
+        for each in found:
+            if each.ts_ns == _whole_second(settled_ns):
+                mark = micro_ticks(each.mark, instrument.tick_size) if each.mark else 0
+                self._sequencer.funding(index, each.ts_ns, rate_e12(each.rate), mark, is_static=False)
+                self._log.info("funding told by REST", symbol=instrument.symbol, rate=each.rate)
+
+    def _pay_static(self, index: int) -> None:
+        assert self._static is not None
+        step_ns = self._static.interval_hours * _HOUR_NS
+        settled_ns = self._venue_now_ns() // step_ns * step_ns
+        before = self._announced.setdefault(index, settled_ns)
+        if settled_ns > before:
+            self._announced[index] = settled_ns
+            rate = rate_e12(f"{self._static.rate:f}")
+            self._sequencer.funding(index, settled_ns, rate, 0, is_static=True)
+
+
+def _whole_second(ts_ns: int) -> int:
+    return (ts_ns + NS_PER_SECOND // 2) // NS_PER_SECOND * NS_PER_SECOND
