@@ -22,6 +22,8 @@ from daemon.commands.exchange import exchange
 from daemon.commands.inspect import inspect
 from daemon.commands.replay import replay
 from daemon.commands.run import run as run_command
+from daemon.commands.runs import runs_app
+from daemon.commands.service import service_app
 from daemon.commands.tape import tape_app
 from daemon.commands.verify import verify
 from engine.errors import EXIT_DEFECT, EXIT_USAGE, TapewrightError
@@ -67,6 +69,8 @@ app.command("exchange")(exchange)
 app.add_typer(data_command.app, name="data")
 app.add_typer(tape_app, name="tape")
 app.add_typer(ctl_app, name="ctl")
+app.add_typer(runs_app, name="runs")
+app.add_typer(service_app, name="service")
 app.add_typer(strategies_command.app, name="strategies")
 app.add_typer(config_command.app, name="config")
 

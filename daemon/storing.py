@@ -78,8 +78,10 @@ async def _store(path: Path, start: RunStart, result: RunResult, end: RunEnd) ->
         position = await _batches(writer, run.run_id, result)
         await writer.end(RunEnd(run.run_id, end.status, end.end_ns, end.hash))
     finally:
-        await writer.close()
-        await writing  # raises what ended it, rather than that it has ended
+        try:
+            await writer.close()
+        finally:
+            await writing  # raises what ended it, rather than that it has ended
     return StoredRun(run.run_id, position)
 
 

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from decimal import Decimal
 from typing import Any
 
 import anyio
@@ -16,6 +15,7 @@ from adapters.captures.record_builder import RecordBuilder
 from adapters.feeds.exchange import read_listing
 from adapters.feeds.limits import FeedLimits
 from adapters.feeds.live import LiveFeed
+from adapters.feeds.live_records import GAP_WORDS
 from adapters.feeds.venues import VENUES
 from adapters.loopback.faults import parse_faults
 from adapters.loopback.seeded import SeededMarket, SeededSettings
@@ -25,6 +25,7 @@ from engine.kernels import layout
 
 CHANNELS = ("l2_book", "trades", "ticker", "funding")
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
+BTC, ETH = 0, 1
 # Quick enough for a test, and slow enough for a busy machine.
 LIMITS = FeedLimits(
     first_message_seconds=2.0,
@@ -47,7 +48,7 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Sink:
-    """Remembers what it was told. `held` keeps the feed waiting while it is set."""
+    """Remembers what it was told. `is_full` keeps the feed waiting while it is set."""
 
     def __init__(self) -> None:
         self.told: list[Told] = []
@@ -56,34 +57,44 @@ class Sink:
         self.is_full = False
 
     def changed(self) -> None:
+        """Count."""
         self.changes += 1
 
     async def room(self) -> None:
+        """Wait while the test holds the feed up."""
         while self.is_full:
             await anyio.sleep(0.01)
 
     def raw(self, source: int, receive_ns: int, frame: bytes | str) -> None:
+        """Keep the frame."""
         self.raw_frames.append((source, receive_ns, frame))
 
     def connected(self, source: int, address: str) -> None:
+        """Note it."""
         self._note("connected", source, address)
 
     def disconnected(self, source: int, address: str, reason: str) -> None:
+        """Note it."""
         self._note("disconnected", source, address, reason)
 
     def stale(self, symbol: str, channel: str, seconds: float) -> None:
+        """Note it."""
         self._note("stale", symbol, channel, seconds)
 
     def book_invalid(self, symbol: str, reason: str) -> None:
+        """Note it."""
         self._note("book_invalid", symbol, reason)
 
     def book_resynced(self, symbol: str) -> None:
+        """Note it."""
         self._note("book_resynced", symbol)
 
     def trade_gap(self, symbol: str, skipped: int) -> None:
+        """Note it."""
         self._note("trade_gap", symbol, skipped)
 
     def rejected(self, reason: str, place: str, detail: str) -> None:
+        """Note it."""
         self._note("rejected", reason, place, detail)
 
     def of(self, name: str) -> list[tuple[Any, ...]]:
@@ -211,7 +222,8 @@ class Follower:
             self._last[instrument] = last
         assert instrument in self._sides, "a change of a book that is lost"
         known = self._last[instrument]
-        assert last == known or previous == known or previous < known and first <= known + 1, "the chain is broken"
+        follows = known in (last, previous) or (previous < known and first <= known + 1)
+        assert follows, "the chain is broken"
         side = self._sides[instrument][1 if flags & layout.SELL else 0]
         if size:
             side[price] = size
@@ -232,6 +244,9 @@ class Follower:
                 self.mismatches.append(f"{instrument} {update_id}: book {best}, quote {quote}")
 
 
-def in_units(text: str, unit: str) -> int:
-    """A number as a multiple of a unit."""
-    return int(Decimal(text) / Decimal(unit))
+def gaps_by_symbol(gaps: list[tuple[int, int]]) -> dict[int, set[str]]:
+    """Why each instrument was lost."""
+    found: dict[int, set[str]] = {}
+    for instrument, reason in gaps:
+        found.setdefault(instrument, set()).add(GAP_WORDS[reason])
+    return found

@@ -93,6 +93,11 @@ class Link:
             self._scope.cancel()
 
     @property
+    def is_alive(self) -> bool:
+        """Whether it is open, and was not cut."""
+        return self.is_open and not self._cut_reason
+
+    @property
     def cut_reason(self) -> str:
         """Why this life was ended by ourselves; empty where it was not."""
         return self._cut_reason

@@ -213,7 +213,7 @@ class LiveFeed:
                     link.resumed_at = now
             last = now
             for link in parts.links:
-                if link.is_open:
+                if link.is_alive:
                     self._inspect(link, now)
             if parts.books.tick(now):
                 self._sink.changed()
@@ -236,10 +236,10 @@ class LiveFeed:
             if heard.channel == "l2_book":
                 self._parts.books.lose(heard.symbol, GAP_DISCONNECTED)
                 self._sink.changed()
-            if quiet >= heard.limit_seconds:
-                link.cut(f"silent: no message for {quiet:.1f} s")
         for heard in link.heard.channels:
-            if heard.is_stale and heard.channel == "l2_book" and self._parts.books.may_rejoin(heard.symbol, now):
+            if heard.is_stale and quiet >= heard.limit_seconds:
+                link.cut(f"silent: no message for {quiet:.1f} s")
+            elif heard.is_stale and heard.channel == "l2_book" and self._parts.books.may_rejoin(heard.symbol, now):
                 link.cut(f"stale: the book of {heard.symbol} has not changed for {now - max(heard.at, since):.1f} s")
 
     def _inspect_mute(self, link: Link, silence: float) -> None:

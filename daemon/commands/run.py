@@ -17,9 +17,7 @@ def run(
     *,
     settings: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="PATH=VALUE", help="Put a value in place of the file's, such as metrics.port=9464."
-        ),
+        typer.Option("--set", metavar="PATH=VALUE", help="Put a value in place of the file's: metrics.port=9464."),
     ] = None,
     strategy: Annotated[str | None, typer.Option(metavar="NAME", help="The strategy to run.")] = None,
     name: Annotated[str | None, typer.Option(help="What the session is called [the config file's name].")] = None,
@@ -42,9 +40,8 @@ def run(
     session = name or session_title(config)
     home: Path = context.obj.home
     with configure_logs(config.daemon.logs, session=session, run=session, mode="paper", folder=home):
-        anyio.run(
-            lambda: run_paper(home, config, session, seconds=seconds), backend_options={"use_uvloop": _has_uvloop()}
-        )
+        loop = {"use_uvloop": _has_uvloop()}
+        anyio.run(lambda: run_paper(home, config, session, seconds=seconds), backend_options=loop)
 
 
 def _has_uvloop() -> bool:

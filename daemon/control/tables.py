@@ -18,8 +18,8 @@ from daemon.control.model import OrderStatus, PositionStatus, Status, StrategySt
 from daemon.control.stream import StreamItem, StreamKind
 
 _PIPE_WIDTH = 400
-_LEFT = frozenset({"symbol", "book", "last message", "strategy", "state", "terms", "connection", "queue", "id", "params",
-                   "symbols", "positions", "why"})  # fmt: skip
+_LEFT = frozenset({"symbol", "book", "last message", "strategy", "state", "terms", "connection", "queue", "id",
+                   "params", "symbols", "positions", "why"})  # fmt: skip
 
 
 def print_status(status: Status) -> None:
@@ -146,9 +146,12 @@ def _print_table(
     console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]], *, nothing: str = ""
 ) -> None:  # fmt: skip
     """A table, or `nothing` where it has no rows."""
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for name in columns:
-        table.add_column(name, justify="left" if name in _LEFT else "right", overflow="fold")
+        if name in _LEFT:
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     if table.row_count:

@@ -1,4 +1,4 @@
-"""Commands from outside: checked against what runs, then a record of the tape, then carried out like everything there."""
+"""Commands from outside: checked against what runs, then a record of the tape, carried out like all others."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ class SessionController:
     """The session as `daemon.control` asks for it."""
 
     def __init__(
-        self, facts: SessionFacts, replay: TapeReplay, feed: LiveFeed, watch: FeedWatch, sequencer: Sequencer, recorder: Recorder,
-        pump: StorePump, narrator: Narrator, commander: Commander, clock: SessionClock, broadcast: Broadcast,
+        self, facts: SessionFacts, replay: TapeReplay, feed: LiveFeed, watch: FeedWatch, sequencer: Sequencer,
+        recorder: Recorder, pump: StorePump, narrator: Narrator, commander: Commander, clock: SessionClock, broadcast: Broadcast,
         state: Callable[[], model.SessionState], applied_seq: Callable[[], int],
     ) -> None:  # fmt: skip
         self._facts = facts
@@ -81,7 +81,8 @@ class SessionController:
             config_source=self._facts.config_source, started_ns=self._facts.started_ns, now_ns=now_ns,
             seq=self._applied_seq(), acknowledged_seq=min(self._recorder.acknowledged_seq, self._pump.stored_seq),
             hash=f"{self._replay.engine.hash:016x}", equity=scale.money(equity), cash=scale.money(int(core["cash"][0])),
-            exposure=scale.money(int(core["exposure"][0])), drawdown=max(0.0, (peak - equity) / peak) if peak > 0 else 0.0,
+            exposure=scale.money(int(core["exposure"][0])),
+            drawdown=max(0.0, (peak - equity) / peak) if peak > 0 else 0.0,
             halted=HALTS[int(core["halt"][0])],
             symbols=tuple(self._symbol(index, each, now_ns) for index, each in enumerate(self._replay.scales)),
             connections=tuple(self._connections(now_ns)), queues=self._queues(),

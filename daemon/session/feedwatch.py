@@ -1,4 +1,4 @@
-"""The session's ear at the feed: records wake the run loop, what happens to connections and books is told and counted."""
+"""The session's ear at the feed: records wake the run loop; what happens to connections and books is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run loop: what waits goes on the tape, then through the engine, and what comes of it to the store and watchers."""
+"""The run loop: what waits goes on the tape, then through the engine; what comes of it to the store and watchers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session says of itself: each step's orders, fills, trades and failures as log lines, counts and stream items."""
+"""What a session says of itself: each step's orders, fills, trades and failures as lines, counts and stream items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The feed's frames as they came, beside the tape: gzipped lines of `receive ns, source, frame`, written by a thread."""
+"""The feed's frames as they came, beside the tape: gzipped lines of `receive ns, source, frame`, from a thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEVEL = 1
 
 
 class RawFrames:
-    """Never waits: where the disk is too slow, frames are dropped and counted. The tape has what they said all the same."""
+    """Never waits: where the disk is too slow, frames are dropped and counted. The tape has what they said."""
 
     def __init__(self, folder: Path) -> None:
         self.dropped = 0
@@ -39,15 +39,14 @@ class RawFrames:
         self._thread.join()
 
     def _write(self) -> None:
-        day, file = "", None
-        while (item := self._queue.get()) is not None:
-            receive_ns, source, content = item
-            own = datetime.fromtimestamp(receive_ns // NS_PER_SECOND, UTC).strftime("%Y%m%d")
-            if own != day:
-                if file is not None:
-                    file.close()
-                day, file = own, gzip.open(self._folder / f"{own}.gz", "ab", compresslevel=_LEVEL)
-            assert file is not None
-            file.write(b"%d %d " % (receive_ns, source) + content.replace(b"\n", b" ") + b"\n")
-        if file is not None:
-            file.close()
+        item = self._queue.get()
+        while item is not None:
+            day = _day_of(item[0])
+            with gzip.open(self._folder / f"{day}.gz", "ab", compresslevel=_LEVEL) as file:
+                while item is not None and _day_of(item[0]) == day:
+                    file.write(b"%d %d " % item[:2] + item[2].replace(b"\n", b" ") + b"\n")
+                    item = self._queue.get()
+
+
+def _day_of(receive_ns: int) -> str:
+    return datetime.fromtimestamp(receive_ns // NS_PER_SECOND, UTC).strftime("%Y%m%d")

@@ -1,4 +1,4 @@
-"""The order of a session's inputs: what the feed says, what the clock says, commands and documents, one after the other.
+"""The order of a session's inputs: what the feed says, what the clock says, commands and documents, one by one.
 
 Everything runs on one event loop, so whoever writes into the builder first is first on the tape.
 """

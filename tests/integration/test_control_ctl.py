@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 
-from daemon.cli import Environment
-from daemon.commands.ctl import ctl_app, parse_params, parse_value
+from daemon.cli import run
+from daemon.commands.ctl import parse_params, parse_value
 from daemon.control.client import socket_path
 from daemon.control.model import (
     Command,
@@ -28,7 +27,7 @@ from daemon.control.model import (
 )
 from daemon.control.stream import StreamKind
 from daemon.control.unix_socket import listening_socket
-from engine.errors import EXIT_BAD_DATA, EXIT_INPUT_MISSING, EXIT_USAGE, TapewrightError, UsageError
+from engine.errors import EXIT_BAD_DATA, EXIT_INPUT_MISSING, EXIT_USAGE, UsageError
 from tests.controls import ServedSession, served
 
 
@@ -39,15 +38,8 @@ def session(tmp_path: Path) -> Iterator[ServedSession]:
 
 
 def ctl(home: Path, *words: str) -> int:
-    """Run a command line as `daemon.cli.run` does: its exit code; errors go to the error stream."""
-    try:
-        ctl_app(list(words), standalone_mode=False, obj=Environment(home))
-    except TapewrightError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except typer.Exit as error:
-        return error.exit_code
-    return 0
+    """Run `tapewright ctl` with these words: its exit code."""
+    return run(["--home", str(home), "ctl", *words])
 
 
 @pytest.mark.parametrize(
@@ -239,11 +231,10 @@ def test_the_installed_program_asks_a_session_without_loading_what_it_does_not_n
     tmp_path: Path, session: ServedSession
 ) -> None:
     code = (
-        "import sys\nfrom daemon.cli import Environment\nfrom daemon.commands.ctl import ctl_app\n"
-        "from pathlib import Path\n"
-        "ctl_app(['halt', 'by a process', '--json'], standalone_mode=False, obj=Environment(Path(sys.argv[1])))\n"
+        "import sys\nfrom daemon.cli import run\n"
+        "code = run(['--home', sys.argv[1], 'ctl', 'halt', 'by a process', '--json'])\n"
         "heavy = {'numpy', 'numba', 'litestar', 'uvicorn', 'polars', 'cryptofeed'} & set(sys.modules)\n"
-        "sys.exit(f'loaded {heavy}' if heavy else 0)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else code)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

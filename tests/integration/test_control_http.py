@@ -138,9 +138,10 @@ async def test_nothing_is_told_without_the_token() -> None:
 
 async def test_two_tokens_are_none() -> None:
     async with serving() as (server, _):
-        lines = f"Authorization: Bearer wrong\r\nAuthorization: Bearer {TOKEN}\r\n"
-        request = f"GET /status HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n"
-        assert (await exchange(server, request.encode()))[0] == 401
+        for tokens in (("wrong", TOKEN), (TOKEN, "wrong"), (TOKEN, TOKEN)):
+            lines = "".join(f"Authorization: Bearer {token}\r\n" for token in tokens)
+            request = f"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n"
+            assert (await exchange(server, request.encode()))[0] == 401
 
 
 async def test_the_host_header_must_name_this_machine() -> None:
