@@ -152,12 +152,13 @@ async def running_feed(
     channels: Sequence[str] = CHANNELS,
     speed: float = 1,
     settings: SeededSettings | None = None,
+    waits: bool = True,
     **options: Any,
 ) -> AsyncIterator[Running]:
-    """A feed on a loopback exchange whose market opens with the first websocket, and whose faults count from there."""
+    """A feed on a loopback exchange, whose market opens with the first websocket, and whose faults count from there."""
     exchange = LoopbackExchange(
         SeededMarket(settings or SeededSettings()),
-        ExchangeOptions(speed, parse_faults(faults), waits_for_client=True),
+        ExchangeOptions(speed, parse_faults(faults), waits_for_client=waits),
     )
     async with exchange.running(), RestGate() as gate:
         answer = await gate.get(f"{exchange.rest_address}/fapi/v1/exchangeInfo")

@@ -1,4 +1,4 @@
-"""`tapewright verify`: prove that a stored run is what its tape makes of it, or that a tape is sound and steady."""
+"""`tapewright verify`: prove that a session or run is what its tape makes of it, or that a tape is sound and steady."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ import typer
 from engine.errors import EXIT_FINDINGS, InputMissingError
 
 if TYPE_CHECKING:
+    from daemon.session_verifying import SessionVerdict
     from daemon.verifying import Difference, RunVerdict, TapeVerdict
 
 
 def verify(
     context: typer.Context,
-    target: Annotated[Path, typer.Argument(metavar="TAPE|RUN", help="A tape, a results folder, or a run id.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="SESSION|TAPE|RUN", help="A session, a tape, a results folder, or a run id.")
+    ],
     *,
     tape: Annotated[Path | None, typer.Option(help="Where the run's tape lies now [where it lay].")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Replay and compare every output and sample. Ends with 1 where something differs."""
+    """Replay and compare everything. Ends with 1 where something differs.
+
+    A paper session (its name or folder): its chain, and every row that the store has of it. A run: every output and
+    sample. A tape: two replays in batches cut differently, and books against quotes.
+    """
     import msgspec
 
     from daemon.memory import keep_freed_memory
@@ -28,9 +35,15 @@ def verify(
 
     keep_freed_memory()
     stages = Quiet() if as_json else Terminal(unit="records")
-    verdict: RunVerdict | TapeVerdict
-    folder = run_folder(context.obj.home, target)
-    if folder is not None:
+    from daemon.session_verifying import session_folder, verify_session
+
+    verdict: SessionVerdict | RunVerdict | TapeVerdict
+    session = session_folder(context.obj.home, target)
+    folder = None if session is not None else run_folder(context.obj.home, target)
+    if session is not None:
+        verdict = session_verdict = verify_session(context.obj.home, session, stages)
+        holds, lines = session_verdict.holds, _session_lines(session_verdict)
+    elif folder is not None:
         from daemon.verifying import verify_run
 
         verdict = run_verdict = verify_run(folder, tape, stages)
@@ -58,9 +71,31 @@ def run_folder(home: Path, target: Path) -> Path | None:
     if folder.is_dir():
         return folder
     raise InputMissingError(
-        f"{target}: there is no tape or run of that name",
-        remedy=f"Give the folder of a tape, a results folder, or the name of a folder in {home / 'results'}.",
+        f"{target}: there is no session, tape or run of that name",
+        remedy=f"Give the folder of a tape, or the name of a folder in {home / 'sessions'} or {home / 'results'}.",
     )
+
+
+def _session_lines(verdict: SessionVerdict) -> list[str]:
+    same = sum(mark.session == mark.replay for mark in verdict.marks)
+    lines = [
+        f"Session {verdict.session}: {'EQUAL' if verdict.holds else 'DIFFERENT'}",
+        f"  hash of the session   {verdict.session_hash or '(it has not ended in order)'}",
+        f"  hash of the replay    {verdict.replay_hash}",
+        f"  hashes on the way     {same} of {len(verdict.marks)} snapshots equal",
+        f"  {verdict.outputs:,} outputs and {verdict.samples:,} samples of {verdict.records:,} records",
+        f"  compared with the store's rows of {verdict.run}",
+        f"  files: {'sound' if verdict.sound else f'{len(verdict.findings)} findings'}",
+        *[f"    {finding.line()}" for finding in verdict.findings],
+        *[f"  {note}" for note in verdict.notes],
+    ]
+    for mark in verdict.marks:
+        if mark.session != mark.replay:
+            lines.append(f"  first difference after record {mark.seq:,}: {mark.session}, replayed {mark.replay}")
+            break
+    if verdict.difference is not None:
+        lines.append(f"  first difference: {verdict.difference.line()}")
+    return lines
 
 
 def _run_lines(verdict: RunVerdict) -> list[str]:

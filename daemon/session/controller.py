@@ -52,8 +52,8 @@ class SessionController:
 
     def __init__(
         self, facts: SessionFacts, replay: TapeReplay, feed: LiveFeed, watch: FeedWatch, sequencer: Sequencer,
-        recorder: Recorder, pump: StorePump, narrator: Narrator, commander: Commander, clock: SessionClock, broadcast: Broadcast,
-        state: Callable[[], model.SessionState], applied_seq: Callable[[], int],
+        recorder: Recorder, pump: StorePump, narrator: Narrator, commander: Commander, clock: SessionClock,
+        broadcast: Broadcast, state: Callable[[], model.SessionState], applied_seq: Callable[[], int],
     ) -> None:  # fmt: skip
         self._facts = facts
         self._replay = replay

@@ -127,7 +127,7 @@ ERRORS = [
     (("--at", "yesterday"), 64, "'yesterday' is not a moment"),
     (("--at", "2024-08-09T00:00:30Z", "--config", "run.yaml", "--run", "x"), 64, "given together"),
     (("--at", "2024-08-09T00:00:30Z", "--set", "leverage=2"), 64, "--set is given without --config"),
-    (("--at", "2024-08-09T00:00:30Z", "--run", "no_such_run"), 66, "there is no tape or run of that name"),
+    (("--at", "2024-08-09T00:00:30Z", "--run", "no_such_run"), 66, "there is no session, tape or run of that name"),
     (("--at", "2024-08-09T00:00:30Z", "--config", "nowhere.yaml"), 66, "nowhere.yaml"),
     (("--at", "2024-08-09T00:00:30Z", "--depth", "-1"), 64, "--depth"),
 ]

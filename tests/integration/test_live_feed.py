@@ -66,7 +66,7 @@ async def test_cancelling_leaves_no_task_no_socket_and_nothing_for_the_end_of_th
         assert others > 5
         await anyio.sleep(0.05)
         assert len(asyncio.all_tasks()) == 1
-        assert exchange._hub.subscribers == []  # noqa: SLF001 - what the venue sees of us
+        assert exchange._hub.subscribers == []  # what the venue sees of us
         del running, exchange
         gc.collect()
         assert [each for each in gc.get_objects() if isinstance(each, AsyncConnection)] == []  # atexit lets them go
@@ -85,7 +85,7 @@ async def test_a_feed_that_cannot_reach_its_venue_is_cancelled_at_once() -> None
 # -- faults of REST -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", ["banned@0:1", "limited@0:1", "broken@0:2", "slow@0:1/4"])
+@pytest.mark.parametrize("fault", ["banned@0:1", "limited@0:1", "broken@0:1", "slow@0:1/4"])
 @pytest.mark.asyncio
 async def test_books_wait_for_rest_and_the_rest_of_the_feed_does_not(fault: str) -> None:
     async with running_feed(fault) as running:
@@ -122,4 +122,4 @@ async def test_instruments_keep_the_numbers_of_an_earlier_session() -> None:
     prices = {
         number: records["a"][(records["kind"] == layout.QUOTE) & (records["instrument"] == number)] for number in (0, 1)
     }
-    assert prices[0].max() < 300_000 < 500_000 < prices[1].min()  # ETH in 0.01, BTC in 0.10
+    assert prices[0].max() < 400_000 < prices[1].min()  # ETH in 0.01, BTC in 0.10

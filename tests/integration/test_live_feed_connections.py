@@ -13,7 +13,7 @@ from tests.live_feeds import BTC, ETH, LIMITS, Follower, gaps_by_symbol, running
 @pytest.mark.parametrize(("fault", "word"), [("reset", "reset"), ("fin", "reset"), ("close", "closed")])
 @pytest.mark.asyncio
 async def test_a_connection_that_ends_is_made_again_and_what_was_lost_is_said(fault: str, word: str) -> None:
-    async with running_feed(f"{fault}@1") as running:
+    async with running_feed(f"{fault}@0.6") as running:
         await running.until_whole_again(losses=2)
         await running.until(lambda: running.feed.statistics.connects == {0: 2, 1: 2})
         await running.until(running.are_whole)
@@ -30,7 +30,7 @@ async def test_a_connection_that_ends_is_made_again_and_what_was_lost_is_said(fa
 
 @pytest.mark.asyncio
 async def test_a_venue_that_refuses_for_a_while_is_found_again() -> None:
-    async with running_feed("refused@1:3") as running:
+    async with running_feed("refused@0.6:2") as running:
         await running.until(running.are_whole)
         await running.until(lambda: running.feed.statistics.reconnects["unreachable"] >= 2, "refused")
         await running.until(lambda: running.feed.statistics.connects == {0: 2, 1: 2}, "back")
@@ -43,8 +43,8 @@ async def test_a_venue_that_refuses_for_a_while_is_found_again() -> None:
 
 @pytest.mark.asyncio
 async def test_a_stall_is_noticed_within_its_limit_and_a_second() -> None:
-    limits = msgspec.structs.replace(LIMITS, stale_seconds={"l2_book": 1.5, "funding": 2.5, "ticker": 30, "trades": 30})
-    async with running_feed("stall@2", limits=limits) as running:
+    limits = msgspec.structs.replace(LIMITS, stale_seconds={"l2_book": 1.2, "funding": 2.2, "ticker": 30, "trades": 30})
+    async with running_feed("stall@0.8", limits=limits) as running:
         ended = running.feed.statistics.reconnects
         await running.until(lambda: ended.total() == 2, "noticed")
         await running.until(lambda: running.feed.statistics.connects == {0: 2, 1: 2})
@@ -61,7 +61,7 @@ async def test_a_stall_is_noticed_within_its_limit_and_a_second() -> None:
 
 @pytest.mark.asyncio
 async def test_a_connection_that_never_says_anything_is_noticed() -> None:
-    async with running_feed("mute@0:3") as running:
+    async with running_feed("mute@0:3", waits=False) as running:
         await running.until(running.are_whole)
     told = [(each.name, each.values[0]) for each in running.sink.told if each.name in ("connected", "disconnected")]
     # One at a time: the other waits until the venue has said something.
@@ -72,7 +72,7 @@ async def test_a_connection_that_never_says_anything_is_noticed() -> None:
 @pytest.mark.asyncio
 async def test_a_book_alone_that_is_silent_is_lost_and_its_connection_made_anew() -> None:
     limits = msgspec.structs.replace(LIMITS, stale_seconds={"l2_book": 1.5})
-    async with running_feed("channel@2:depth", limits=limits) as running:
+    async with running_feed("channel@0.8:depth", limits=limits) as running:
         await running.until(lambda: running.feed.statistics.reconnects["stale"] == 1, "noticed")
         await running.until(lambda: running.feed.statistics.connects == {0: 2, 1: 1})
         await running.until(running.are_whole)

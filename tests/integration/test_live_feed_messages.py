@@ -13,8 +13,6 @@ from adapters.captures.record_builder import RecordBuilder
 from engine.kernels import layout
 from tests.live_feeds import BTC, LIMITS, Follower, gaps_by_symbol, running_feed
 
-SPEED = 4
-
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
@@ -23,12 +21,12 @@ SPEED = 4
         ("reorder", "sequence"),
         ("garbage", "rejected"),
         ("nan", "rejected"),
-        ("oversized@4:10000000", "rejected"),
+        ("oversized@1:10000000", "rejected"),
     ],
 )
 @pytest.mark.asyncio
 async def test_only_the_book_that_is_hit_is_lost_and_it_comes_back(fault: str, reason: str) -> None:
-    async with running_feed(fault if "@" in fault else f"{fault}@4", speed=SPEED) as running:
+    async with running_feed(fault if "@" in fault else f"{fault}@1") as running:
         await running.until_whole_again()
         await running.hear(20)
         records = running.builder.take()
@@ -43,7 +41,7 @@ async def test_only_the_book_that_is_hit_is_lost_and_it_comes_back(fault: str, r
 @pytest.mark.asyncio
 async def test_a_frame_above_the_limit_costs_its_connection_and_no_more() -> None:
     limits = msgspec.structs.replace(LIMITS, message_bytes_max=1 << 20)
-    async with running_feed("oversized@4:4000000", limits=limits, speed=SPEED) as running:
+    async with running_feed("oversized@1:4000000", limits=limits) as running:
         await running.until_whole_again(losses=2)
     assert running.feed.statistics.reconnects == {"oversized": 1}
     assert running.feed.statistics.connects == {0: 2, 1: 1}
@@ -51,7 +49,7 @@ async def test_a_frame_above_the_limit_costs_its_connection_and_no_more() -> Non
 
 @pytest.mark.asyncio
 async def test_messages_that_come_twice_change_nothing() -> None:
-    async with running_feed("duplicate@4:60", speed=SPEED) as running:
+    async with running_feed("duplicate@1:60") as running:
         await running.until(
             lambda: (
                 running.feed.statistics.rejects["duplicate trade id"] + running.feed.statistics.rejects["old update id"]
@@ -69,7 +67,7 @@ async def test_messages_that_come_twice_change_nothing() -> None:
 
 @pytest.mark.asyncio
 async def test_a_book_that_crosses_is_begun_anew_when_the_engine_says_so() -> None:
-    async with running_feed("crossed@4", speed=SPEED) as running:
+    async with running_feed("crossed@1") as running:
         await running.until(lambda: len(_crossed(running.builder)) > 0, "crossed")
         assert running.are_whole()  # no id was missing
         fetched = running.feed.statistics.snapshots["BTCUSDT"]
@@ -100,4 +98,4 @@ def _crossed(builder: RecordBuilder) -> list[int]:
 
 
 def _peek(builder: RecordBuilder) -> Any:
-    return np.frombuffer(bytes(builder._buffer), dtype=layout.RECORD)  # noqa: SLF001
+    return np.frombuffer(bytes(builder._buffer), dtype=layout.RECORD)

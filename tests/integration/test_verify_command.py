@@ -193,7 +193,7 @@ def test_a_byte_of_the_tape_is_named_by_the_check(home: Path, capsys: pytest.Cap
 
 def test_neither_a_tape_nor_a_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", str(home), "verify", "nothing_of_that_name"]) == 66
-    assert "there is no tape or run of that name" in capsys.readouterr().err
+    assert "there is no session, tape or run of that name" in capsys.readouterr().err
     assert run(["--home", str(home), "verify", str(home / "strategies")]) == 66
     assert "not the folder of a replay" in capsys.readouterr().err
 
