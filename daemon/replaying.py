@@ -33,6 +33,7 @@ from daemon.runs import figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
 from daemon.tape_bars import holds_bars, made_markets, stored_markets
 from daemon.tape_markets import Part, Reading, chosen_markets, tape_instruments, tape_markets, with_venue_fees
+from engine import book_engine
 from engine.bars import NS_PER_SECOND, timeframe_ns
 from engine.book_state import Latency
 from engine.compiled import CompiledCallback
@@ -40,7 +41,7 @@ from engine.errors import ConfigError, InputMissingError
 from engine.figures.metrics import Metrics
 from engine.figures.trades import Trade
 from engine.isolation import Policy
-from engine.kernels.compile import CACHE_FOLDER, is_compiled
+from engine.kernels.compile import is_compiled
 from engine.market import Market
 from engine.replay import Replay, RunResult, StrategyRun
 from engine.tape_replay import TapeInput, TapeReplay
@@ -287,7 +288,7 @@ def is_core_compiled(run: TapeRun) -> bool:
     """Whether the machine code that a run needs lies in the cache."""
     if run.tape is None:
         return is_compiled()
-    return CACHE_FOLDER is not None and any(CACHE_FOLDER.rglob("core.advance_book-*.nbc"))
+    return book_engine.is_compiled()
 
 
 def _traded(run: TapeRun) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,30 @@ from engine.book_state import (
     point_to,
     prepare_tape,
 )
-from engine.core import Engine
+from engine.core import NO_REQUESTS, Engine
 from engine.errors import DataError
 from engine.instruments import Instrument
 from engine.kernels import layout
 from engine.kernels.book.core import advance_book, submit_book
 from engine.kernels.book.levels import write_depth
+from engine.kernels.compile import CACHE_FOLDER
 from engine.settings import RunSettings
 
 _OUTPUTS_EACH = 12
+
+
+def is_compiled() -> bool:
+    """Whether the machine code of a run on a tape lies in the cache, so that a start is quick."""
+    return CACHE_FOLDER is not None and any(CACHE_FOLDER.rglob("core.advance_book-*.nbc"))
+
+
+def prepare() -> None:
+    """Compile the core for tapes, or load it from its cache, before anything waits for it."""
+    instrument = Instrument("ANY", Decimal(1), Decimal(1))
+    engine = BookEngine(RunSettings(), [instrument], [TapeMarket(has_book=True)], [])
+    engine.advance(np.zeros(0, dtype=layout.RECORD), 0, 0)
+    engine.submit(NO_REQUESTS)
+    engine.depth(0, layout.BID, 1)
 
 
 class BookEngine(Engine):

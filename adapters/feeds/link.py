@@ -65,7 +65,7 @@ class Link:
         self.frame_at = _NEVER
         self.resumed_at = _NEVER
         self.frames_count = 0  # in this life
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
         self._cut_reason = ""
 
     def begin(self) -> anyio.CancelScope:
@@ -88,7 +88,7 @@ class Link:
 
     def cut(self, reason: str) -> None:
         """End this life of the connection; `reason` is `word: detail`."""
-        if not self._cut_reason:
+        if self._scope is not None and not self._cut_reason:
             self._cut_reason = reason
             self._scope.cancel()
 
@@ -96,6 +96,11 @@ class Link:
     def is_alive(self) -> bool:
         """Whether it is open, and was not cut."""
         return self.is_open and not self._cut_reason
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether it is alive, and has said something: a book that it is to follow can be begun."""
+        return self.is_alive and self.frames_count > 0
 
     @property
     def cut_reason(self) -> str:

@@ -79,7 +79,7 @@ class LiveBooks:
         for symbol, book in self._books.items():
             if book.state.sync.is_whole:
                 self._wanting_since.pop(symbol, None)
-            elif book.link.is_alive and now - book.link.opened_at >= self._limits.quiet_book_seconds:
+            elif book.link.is_heard and now - book.link.opened_at >= self._limits.quiet_book_seconds:
                 self.need(symbol)  # no message may come for long: a quiet instrument
                 if self._keeper is None:
                     self._rejoin(symbol, book.link, now)
@@ -100,6 +100,6 @@ class LiveBooks:
             if book.state.sync.is_whole:
                 self.lose(symbol, GAP_CROSSED)
                 written = True
-                if book.link.is_alive:
+                if book.link.is_heard:
                     self.need(symbol)
         return written

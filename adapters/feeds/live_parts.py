@@ -199,7 +199,7 @@ def _access(
         f"{origin.rstrip('/')}{asked.path.format(maker.listing.names[name])}",
         asked.weight,
         lambda: book.state.sync.is_whole,
-        lambda: book.link.is_alive,
+        lambda: book.link.is_heard,
         take,
     )
 

@@ -66,7 +66,7 @@ def show(context: typer.Context, run: Run, *, store: Store = None, as_json: Json
     if as_json:
         _print_json(view)
         return
-    _show(view)
+    show_run(view)
 
 
 @runs_app.command()
@@ -101,7 +101,8 @@ def _path(context: typer.Context, store: Path | None) -> Path:
     return store or home / STORE_FILE
 
 
-def _show(view: RunView) -> None:
+def show_run(view: RunView) -> None:
+    """Print a run: its facts and sums, then its strategies, positions and fills."""
     from rich.text import Text
 
     run, totals = view.run, view.totals

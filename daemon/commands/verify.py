@@ -42,7 +42,7 @@ def verify(
     folder = None if session is not None else run_folder(context.obj.home, target)
     if session is not None:
         verdict = session_verdict = verify_session(context.obj.home, session, stages)
-        holds, lines = session_verdict.holds, _session_lines(session_verdict)
+        holds, lines = session_verdict.holds, session_lines(session_verdict)
     elif folder is not None:
         from daemon.verifying import verify_run
 
@@ -76,7 +76,8 @@ def run_folder(home: Path, target: Path) -> Path | None:
     )
 
 
-def _session_lines(verdict: SessionVerdict) -> list[str]:
+def session_lines(verdict: SessionVerdict) -> list[str]:
+    """What is said of a session."""
     same = sum(mark.session == mark.replay for mark in verdict.marks)
     lines = [
         f"Session {verdict.session}: {'EQUAL' if verdict.holds else 'DIFFERENT'}",

@@ -37,6 +37,7 @@ from daemon.session.snapshots import keep_snapshots, store_snapshot, take_snapsh
 from daemon.session.venue import ask_venue
 from daemon.storing import run_start
 from daemon.watching import watch_files
+from engine import book_engine
 from engine.bars import NS_PER_SECOND
 from engine.errors import TapewrightError
 from engine.isolation import Failure
@@ -47,6 +48,7 @@ _WATCHDOG_SECONDS = 1.0
 _HEALTHY_NS = 5 * NS_PER_SECOND
 _FIGURES_SECONDS = 1.0
 _BOOKS_SECONDS = 0.25
+_COMPILING_SECONDS = 300.0
 
 Task = Callable[[], Coroutine[Any, Any, None]]
 
@@ -248,6 +250,10 @@ class PaperSession:
 async def run_paper(home: Path, config: RunConfig, name: str, *, seconds: float | None = None) -> PaperSession:
     """Run a session until a signal ends it, or for so many seconds; raises a TapewrightError where it cannot go on."""
     with SessionFolder(home, name) as folder, Notifier() as notifier:
+        if not book_engine.is_compiled():
+            get_logger("session").info("compiling the engine: once for this version, some 30 seconds")
+            notifier.extend_timeout(_COMPILING_SECONDS)
+        book_engine.prepare()
         session = PaperSession(home, config, folder, notifier)
         try:
             async with anyio.create_task_group() as tasks:
