@@ -35,6 +35,7 @@ app = typer.Typer(
     name="tapewright",
     help="Trade on paper and in backtests with one engine that can prove what it did.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",  # in rich's own markup a default in brackets would be a tag
     pretty_exceptions_enable=False,
     add_completion=False,
 )

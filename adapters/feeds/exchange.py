@@ -112,6 +112,8 @@ class Exchange:
     ) -> list[FeedMessage]:
         """Return what a message says. One that cannot be read is counted with its place, and what it lost is said."""
         self.normaliser.begin(message, ts_receive_ns)
+        for text, replacement in self.venue.corrections:
+            message = message.replace(text, replacement)
         try:
             await self.feed.message_handler(message, connection, ts_receive_ns / 1e9)
         except _LOST:

@@ -12,6 +12,7 @@ first time, then ever more rarely, as it costs the others on that connection the
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 
@@ -107,6 +108,13 @@ class LiveFeed:
     def next_funding_ns(self, symbol: str) -> int:
         """The funding time that the venue has announced last for an instrument, 0 where none is known."""
         return self._parts.transcriber.next_funding_ns(symbol)
+
+    def ignored(self) -> dict[str, int]:
+        """What was left out on purpose, by reason: history, what has no sizes, what was not asked for."""
+        counts: Counter[str] = Counter()
+        for link in self._parts.links:
+            counts.update(link.exchange.normaliser.ignored)
+        return dict(counts)
 
     # -- one connection -------------------------------------------------------------------------------------------
 

@@ -101,6 +101,8 @@ class Venue(msgspec.Struct, frozen=True):
     has_marks: bool = False
     # For how long a channel says nothing by nature, seconds: no staleness limit is below that.
     quiet_seconds: Mapping[str, float] = {}
+    # What is replaced in messages before the class reads them (text, replacement): words that it does not know.
+    corrections: tuple[tuple[str, str], ...] = ()
     # Where no keys are given: what is replaced in messages that are sent (regular expression, replacement), so that
     # public data are asked for as a stranger asks. `keys_are`: what keys are good for.
     unsigned: tuple[tuple[str, str], ...] = ()
@@ -190,8 +192,8 @@ VENUES = {
             ids=_bybit_ids, quotes=QuoteFields(("bid1Size",), ("ask1Size",)), index_field="indexPrice",
             millisecond_channels=frozenset({"l2_book", "ticker", "funding", "open_interest", "liquidations"}),
             is_liquidation_side_position=True,
-            # Of spot the class asks for books and trades only.
-            live_channels=_ALL, spot_channels=("l2_book", "trades"), has_marks=True,
+            # Of spot the class asks for books and trades only; the topic it asks for liquidations has been switched off.
+            live_channels=("l2_book", "trades", "ticker", "funding", "open_interest"), spot_channels=("l2_book", "trades"), has_marks=True,
             keys_are="not needed",
             retired=(
                 ("stream.bybit.com/realtime", "Bybit's interface of before version 5, which it has switched off"),
@@ -201,6 +203,8 @@ VENUES = {
             "COINBASE", "coinbase", ("advanced-trade-ws.coinbase.com", "ws-feed.pro.coinbase.com"),
             spot_name="coinbase", has_numbered_trades=True, needs_keys=True,
             spot_channels=("l2_book", "trades"),
+            # The venue calls an ask an offer; the class would leave all of a snapshot's out.
+            corrections=(('"side":"offer"', '"side":"ask"'), ('"side": "offer"', '"side": "ask"')),
             # The class signs each subscription; a stranger's has no signature.
             unsigned=((r', ?"(?:api_key|timestamp|signature)": ?"[^"]*"', ""),),
             keys_are="not needed for public channels; with keys, subscriptions are signed as the class does it",

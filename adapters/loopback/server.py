@@ -65,6 +65,7 @@ class LoopbackExchange:
         self._market = market
         self._options = options
         self._timeline = Timeline(options.speed, bursts_of(options.faults))
+        self._made_ns = time.monotonic_ns()
         self._pending = deque(options.faults)
         self._running: dict[FaultKind, Fault] = {}
         self._damage = Damage()
@@ -96,7 +97,9 @@ class LoopbackExchange:
 
     def venue_ns(self) -> int:
         """The venue's time since the start, ns."""
-        if self._timeline.is_full_speed or not self._timeline.is_running:
+        if not self._timeline.is_running:
+            return time.monotonic_ns() - self._made_ns  # until the market opens its clock is this host's
+        if self._timeline.is_full_speed:
             return self._played_ns
         return time.monotonic_ns() - self._opened_ns
 

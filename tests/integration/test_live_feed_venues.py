@@ -1,4 +1,4 @@
-"""Live feeds of venues that send snapshots in their stream, on real websockets: a venue that says what the test says."""
+"""Live feeds of venues that send snapshots in their stream, on real websockets that say what the test says."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -32,14 +33,15 @@ from tests.feeds import (
     KRAKEN_LIST,
     OKX_LIST,
     OKX_SPOT_LIST,
-    START_MS,
     list_bodies,
 )
 from tests.live_feeds import LIMITS, Running, Sink, run_beside
 
-STAMP = "2023-11-14T22:13:20.007Z"
-OKX_BOOK = {"asks": [["100.1", "2", "0", "1"]], "bids": [["100.0", "1", "0", "1"]], "ts": str(START_MS), "checksum": 0}
-DERIBIT_BOOK = {"instrument_name": "BTC-PERPETUAL", "timestamp": START_MS, "bids": [["new", 100.0, 10.0]],
+# Trades of before the connection would be history.
+NOW_MS = int(time.time() * 1000) + 3_600_000
+STAMP = datetime.fromtimestamp(NOW_MS / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+OKX_BOOK = {"asks": [["100.1", "2", "0", "1"]], "bids": [["100.0", "1", "0", "1"]], "ts": str(NOW_MS), "checksum": 0}
+DERIBIT_BOOK = {"instrument_name": "BTC-PERPETUAL", "timestamp": NOW_MS, "bids": [["new", 100.0, 10.0]],
                 "asks": [["new", 100.5, 20.0]]}  # fmt: skip
 
 
@@ -65,19 +67,19 @@ VENUE_FRAMES: list[tuple[str, Sequence[object], str, list[Any]]] = [
             okx("books", {**OKX_BOOK, "seqId": 10, "prevSeqId": -1}, "snapshot"),
             okx("books", {**OKX_BOOK, "seqId": 15, "prevSeqId": 10}, "update"),
             okx("trades", {"instId": "BTC-USDT-SWAP", "tradeId": "7", "px": "100.1", "sz": "1", "side": "buy",
-                           "ts": str(START_MS)}),
+                           "ts": str(NOW_MS)}),
         ],
     ),
     (
         "BYBIT", [BYBIT_LIST, BYBIT_SPOT_LIST], "BTCUSDT",
         [
             {"success": True, "ret_msg": "", "op": "subscribe", "conn_id": "1"},
-            {"topic": "orderbook.200.BTCUSDT", "type": "snapshot", "ts": START_MS,
+            {"topic": "orderbook.200.BTCUSDT", "type": "snapshot", "ts": NOW_MS,
              "data": {"s": "BTCUSDT", "b": [["100.0", "1"]], "a": [["100.1", "2"]], "u": 10, "seq": 1}},
-            {"topic": "orderbook.200.BTCUSDT", "type": "delta", "ts": START_MS,
+            {"topic": "orderbook.200.BTCUSDT", "type": "delta", "ts": NOW_MS,
              "data": {"s": "BTCUSDT", "b": [["100.0", "3"]], "a": [], "u": 11, "seq": 2}},
-            {"topic": "publicTrade.BTCUSDT", "type": "snapshot", "ts": START_MS,
-             "data": [{"T": START_MS, "s": "BTCUSDT", "S": "Buy", "v": "0.5", "p": "100.1", "i": "ab-1", "BT": False}]},
+            {"topic": "publicTrade.BTCUSDT", "type": "snapshot", "ts": NOW_MS,
+             "data": [{"T": NOW_MS, "s": "BTCUSDT", "S": "Buy", "v": "0.5", "p": "100.1", "i": "ab-1", "BT": False}]},
         ],
     ),
     (
@@ -86,19 +88,19 @@ VENUE_FRAMES: list[tuple[str, Sequence[object], str, list[Any]]] = [
             {"event": "systemStatus", "status": "online", "version": "1.9.6", "connectionID": 1},
             [336, {"as": [["100.1", "2.0", "1.0"]], "bs": [["100.0", "1.0", "1.0"]]}, "book-1000", "XBT/USD"],
             [336, {"b": [["99.9", "4.0", "2.0"]], "c": "974942666"}, "book-1000", "XBT/USD"],
-            [337, [["100.1", "0.5", "1700000000.000123", "s", "l", ""]], "trade", "XBT/USD"],
+            [337, [["100.1", "0.5", f"{NOW_MS // 1000}.000123", "s", "l", ""]], "trade", "XBT/USD"],
         ],
     ),
     (
         "KRAKEN_FUTURES", [KRAKEN_FUTURES_LIST], "PI_XBTUSD",
         [
             {"event": "info", "version": 1},
-            {"product_id": "PI_XBTUSD", "timestamp": START_MS, "feed": "book_snapshot", "seq": 8,
+            {"product_id": "PI_XBTUSD", "timestamp": NOW_MS, "feed": "book_snapshot", "seq": 8,
              "bids": [{"price": 100.0, "qty": 5}], "asks": [{"price": 100.5, "qty": 5}]},
-            {"product_id": "PI_XBTUSD", "timestamp": START_MS, "feed": "book", "seq": 9, "side": "buy", "price": 99.5,
+            {"product_id": "PI_XBTUSD", "timestamp": NOW_MS, "feed": "book", "seq": 9, "side": "buy", "price": 99.5,
              "qty": 4},
             {"feed": "trade", "product_id": "PI_XBTUSD", "uid": "b5a1c239-7987", "side": "sell", "type": "fill",
-             "seq": 1, "time": START_MS, "qty": 5, "price": 100.0},
+             "seq": 1, "time": NOW_MS, "qty": 5, "price": 100.0},
         ],
     ),
     (
@@ -120,7 +122,7 @@ VENUE_FRAMES: list[tuple[str, Sequence[object], str, list[Any]]] = [
             {"jsonrpc": "2.0", "id": "102", "result": ["book.BTC-PERPETUAL.100ms"]},
             deribit("book", {**DERIBIT_BOOK, "type": "snapshot", "change_id": 5}),
             deribit("book", {**DERIBIT_BOOK, "type": "change", "change_id": 7, "prev_change_id": 5}),
-            deribit("trades", [{"instrument_name": "BTC-PERPETUAL", "timestamp": START_MS, "trade_id": "48079269",
+            deribit("trades", [{"instrument_name": "BTC-PERPETUAL", "timestamp": NOW_MS, "trade_id": "48079269",
                                 "trade_seq": 1, "price": 100.5, "amount": 10.0, "direction": "buy"}]),
         ],
     ),
@@ -252,7 +254,7 @@ async def test_a_book_that_is_broken_each_time_does_not_cost_the_others_theirs_f
 )
 @pytest.mark.asyncio
 async def test_no_frame_ends_the_feed(frame: str | bytes) -> None:
-    good = {"e": "bookTicker", "u": 9, "s": "BTCUSDT", "b": "100.0", "B": "4", "a": "100.1", "A": "5", "E": START_MS}
+    good = {"e": "bookTicker", "u": 9, "s": "BTCUSDT", "b": "100.0", "B": "4", "a": "100.1", "A": "5", "E": NOW_MS}
     script = [frame, {"stream": "btcusdt@bookTicker", "data": good}]
     channels = ("l2_book", "ticker")
     async with running_venue("BINANCE_FUTURES", [BINANCE_LIST], ["BTCUSDT"], script, channels=channels) as (

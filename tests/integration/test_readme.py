@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from daemon.cli import run
+from tests.sessions import cli, exchange
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -38,22 +39,16 @@ def test_the_first_strategy_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (config,), (strategy,) = _blocks("yaml"), _blocks("python")
+    (config, _), (strategy,) = _blocks("yaml"), _blocks("python")
     Path("first.yaml").write_text(config, encoding="utf-8")
     Path("strategies/custom").mkdir(parents=True)
     Path("strategies/custom/my_first.py").write_text(strategy, encoding="utf-8")
     rows = ["ts,open,high,low,close,volume", "1699999980000,100,101,99,100.5,3", "1700000040000,100.5,102,100,101,2"]
     Path("bars.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     _write_capture(Path("btcusdt.gz"))
-    commands = [
-        line.removeprefix("uv run tapewright ").split()
-        for block in _blocks("")
-        for line in block.splitlines()
-        if line.startswith("uv run tapewright ")
-    ]
     names = ["data", "data", "backtest", "tape", "replay", "inspect", "verify"]
-    assert [command[0] for command in commands] == names
-    for command in commands:
+    assert [command[0] for command in _commands()][: len(names)] == names
+    for command in _commands()[: len(names)]:
         assert run(command) == 0, (command, capsys.readouterr().err)
     replayed, folder = sorted(Path("results").iterdir())
     assert replayed.name.startswith("BTCUSDT_my_first_")
@@ -61,6 +56,31 @@ def test_the_first_strategy_runs(
     assert folder.name.startswith("SYNTH_my_first_")
     named = set(re.findall(r"`([a-z_]+\.(?:csv|parquet|json))`", README))
     assert named <= {file.name for file in folder.iterdir()}
+
+
+def _commands() -> list[list[str]]:
+    return [
+        line.removeprefix("uv run tapewright ").split()
+        for block in _blocks("")
+        for line in block.splitlines()
+        if line.startswith("uv run tapewright ") and "demo" not in line
+    ]
+
+
+def test_paper_trading_runs(tmp_path: Path) -> None:
+    commands = _commands()[7:]
+    assert [command[0] for command in commands] == ["exchange", "run", "verify", "runs"]
+    _, config = _blocks("yaml")
+    with exchange() as venue:
+        assert commands[0] == ["exchange", "--port", "8765"]
+        (tmp_path / "paper.yaml").write_text(config.replace("8765", f"{venue.port}"), encoding="utf-8")
+        run_command = ["6" if word == "60" else word for word in commands[1]]  # six seconds show as much
+        for command in (run_command, *commands[2:]):
+            done = cli(
+                "--home", str(tmp_path), *[f"{tmp_path}/{word}" if word.endswith(".yaml") else word for word in command]
+            )
+            assert done.returncode == 0, (command, done.stdout, done.stderr)
+    assert (tmp_path / "sessions" / "paper" / "tape").is_dir()
 
 
 def test_the_commands_of_the_table_exist(capsys: pytest.CaptureFixture[str]) -> None:
