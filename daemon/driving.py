@@ -106,11 +106,11 @@ class TapeDriver:
     def consume(self, first_seq: int, records: Records) -> None:
         """Take the next records of the tape, the first of which has this seq."""
         kinds, flags = records["kind"], records["flags"]
-        is_document = kinds == DOCUMENT
-        is_stop = (kinds == COMMAND) | (is_document & ((flags & LAST) != 0))
-        if not self._obeys or not (is_stop.any() or is_document.any()):
+        kind_bytes = kinds.tobytes() if self._obeys else b""
+        if COMMAND not in kind_bytes and DOCUMENT not in kind_bytes:
             self.replay.consume(records)
             return
+        is_stop = (kinds == COMMAND) | ((kinds == DOCUMENT) & ((flags & LAST) != 0))
         start = 0
         for place in [*np.flatnonzero(is_stop).tolist(), len(records) - 1]:
             if place < start:
@@ -165,4 +165,6 @@ class TapeDriver:
 def aborted_calls(reader: TapeReader) -> tuple[Aborted, ...]:
     """The calls that a tape knows not to have ended by themselves."""
     calls = [msgspec.convert(each.value, AbortedCall) for each in reader.documents() if each.type == ABORTED]
-    return tuple(Aborted(call.strategy, call.call, call.requests, call.reason, call.fate) for call in calls)
+    return tuple(
+        Aborted(call.strategy, call.call, call.requests, call.reason, call.fate, call.state) for call in calls
+    )  # fmt: skip

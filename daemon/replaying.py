@@ -29,7 +29,7 @@ from adapters.tape.reader import BATCH_RECORDS
 from config.document import to_document
 from config.model import RunConfig
 from daemon.driving import Loader, TapeDriver, aborted_calls
-from daemon.runs import figures_of, run_document, strategy_runs
+from daemon.runs import figures_of, refuse_signals_only, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
 from daemon.tape_bars import holds_bars, made_markets, stored_markets
 from daemon.tape_markets import Part, Reading, chosen_markets, tape_instruments, tape_markets, with_venue_fees
@@ -49,7 +49,6 @@ from strategies.registry import Registry
 
 SNAPSHOTS_COUNT = 4
 _BARS_ONLY = "Run it on bars made of the prints: --set book.fills=bars"
-_BOOK_CALLBACKS = ("on_bar", "on_book", "on_print", "on_timer")
 
 
 class TapeRun(msgspec.Struct, frozen=True):
@@ -113,12 +112,7 @@ def tape_run(
 
 
 def _on_records(made: TapeRun) -> TapeRun:
-    for run in made.runs:
-        if run.strategy.signals is not None and not any(getattr(run.strategy, name) for name in _BOOK_CALLBACKS):
-            raise ConfigError(
-                f"{run.name} gives signals for bars only; on a tape with books strategies are told as things happen",
-                remedy=_BARS_ONLY,
-            )
+    refuse_signals_only(made.runs, _BARS_ONLY)
     tape, notes = _tape_input(made)
     return msgspec.structs.replace(made, tape=tape, notes=tuple(notes))
 

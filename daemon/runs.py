@@ -21,6 +21,8 @@ from engine.reading import view_as
 from engine.replay import RunResult, StrategyRun
 from strategies.registry import Registry
 
+_TOLD = ("on_bar", "on_book", "on_print", "on_timer")
+
 
 def strategy_runs(registry: Registry, config: RunConfig, symbols: Sequence[str]) -> list[StrategyRun]:
     """The strategies of a config; `symbols` are the run's markets, by which strategies name theirs.
@@ -34,6 +36,16 @@ def strategy_runs(registry: Registry, config: RunConfig, symbols: Sequence[str])
         )
     _check_indicators(config)
     return [_strategy_run(registry, entry, config, symbols) for entry in config.strategies]
+
+
+def refuse_signals_only(runs: Sequence[StrategyRun], remedy: str) -> None:
+    """Raise ConfigError for a strategy that needs all bars at once, where bars come one by one."""
+    for run in runs:
+        if run.strategy.signals is not None and not any(getattr(run.strategy, name) for name in _TOLD):
+            raise ConfigError(
+                f"{run.name} gives signals for bars only; on books and prints strategies are told as things happen",
+                remedy=remedy,
+            )
 
 
 def _check_indicators(config: RunConfig) -> None:

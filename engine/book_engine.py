@@ -30,6 +30,11 @@ from engine.kernels.compile import CACHE_FOLDER
 from engine.settings import RunSettings
 
 _OUTPUTS_EACH = 12
+_NO_OUTPUTS = np.zeros((0, layout.OUTPUT_WORDS), dtype=np.int64)
+# Places of figures read for each step, in the CORE record seen as int64 words.
+_WAKE, _BAR_ROW_COUNT, _OUTPUT_BASE, _OUTPUT_COUNT = (
+    layout.FIGURES.index(name) for name in ("wake", "bar_row_count", "output_base", "output_count")
+)
 
 
 def is_compiled() -> bool:
@@ -71,7 +76,7 @@ class BookEngine(Engine):
         position = start
         while True:
             position = advance_book(self.state.core, events, position, stop)
-            wake = int(self.state.core["wake"][0])
+            wake = self._figures.item(_WAKE)
             if wake in (layout.WAKE_DONE, layout.WAKE_EVENT):
                 return position, wake
             self._relieve(wake, events, position)
@@ -92,6 +97,10 @@ class BookEngine(Engine):
                 )
             case _:
                 super()._relieve(wake, events, position)
+
+    def has_bar_rows(self) -> bool:
+        """Whether `bar_rows` would give any."""
+        return bool(self._bar_rows) or self._figures.item(_BAR_ROW_COUNT) > 0
 
     def _flush_bar_rows(self) -> None:
         core = self.state.core
@@ -156,6 +165,8 @@ class BookEngine(Engine):
 
         Unlike `outputs` it keeps what strategies are still to be told of, so that a run can go on for ever.
         """
+        if self._figures.item(_OUTPUT_BASE) + self._figures.item(_OUTPUT_COUNT) == self.drained:
+            return self.drained, _NO_OUTPUTS
         self._flush_outputs()
         base = int(self.state.core["output_base"][0])
         first = base - sum(len(part) for part in self._outputs)
@@ -168,7 +179,7 @@ class BookEngine(Engine):
             position += len(part)
         self.drained = base
         self._forget_outputs(first)
-        return start, np.concatenate(found) if found else np.zeros((0, layout.OUTPUT_WORDS), dtype=np.int64)
+        return start, np.concatenate(found) if found else _NO_OUTPUTS
 
     def _forget_outputs(self, first: int) -> None:
         """Let go of the parts that no report on its way speaks of; `first` is the number of the oldest output kept."""
@@ -186,9 +197,13 @@ class BookEngine(Engine):
         for name in CALLBACKS:
             self.state.strategies[name][strategy] = layout.TO_NOBODY
 
+    def know(self, strategy: int, listener: Listener) -> None:
+        """Note whom to call for a strategy from the next `listen` or `restore` on."""
+        self._listeners[strategy] = listener
+
     def listen(self, strategy: int, listener: Listener) -> None:
         """Tell a strategy (again), perhaps of other things than before; a timer of a new interval begins anew."""
-        self._listeners[strategy] = listener
+        self.know(strategy, listener)
         point_to(self.state, strategy, listener)
         core, count = self.state.core, len(self.state.instruments)
         core["tells_books"] = any(each.targets[CALLBACKS.index("on_book")] for each in self._listeners)

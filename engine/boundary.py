@@ -24,14 +24,14 @@ def strategy_boundary(name: str, path: str, symbol: str, where: str) -> Iterator
         raise StrategyError(f"{name}: {where}: {error.message}", remedy=error.remedy) from error
     except TapewrightError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StrategyError(
             f"{name}: {where} on {symbol}: {type(error).__name__}: {error}\n  {_place_of(error, path)}",
             remedy="Correct the strategy and run again; nothing was kept of this run.",
         ) from error
 
 
-def _place_of(error: Exception, path: str) -> str:
+def _place_of(error: BaseException, path: str) -> str:
     """The strategy's own line that the error came through, with its text."""
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     if not lines:

@@ -268,8 +268,8 @@ class WorkingOrder(msgspec.Struct, frozen=True):
 class Context(Window):
     """All that a strategy sees and can do on one market: its columns up to the current bar, orders, account."""
 
-    __slots__ = ("_account", "_ledger", "_market", "_scale", "_strategy", "logger", "market", "params", "portfolio",
-                 "position", "size", "state", "strategy", "symbol", "timeframe")  # fmt: skip
+    __slots__ = ("_account", "_ledger", "_market", "_scale", "_strategy", "logger", "params", "portfolio", "position",
+                 "size", "state", "strategy", "symbol", "timeframe")  # fmt: skip
 
     def __init__(
         self, bars: Any, account: Account, scale: Scale, *, strategy: int, name: str, market: int, markets: int,
@@ -279,7 +279,7 @@ class Context(Window):
         self._account = account
         self._scale = scale
         self._strategy = strategy
-        self._market = self.market = market
+        self._market = market
         self._ledger = strategy * markets + market
         self.symbol = scale.instrument.symbol
         self.timeframe = bars.timeframe

@@ -25,18 +25,26 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Aborted(msgspec.Struct, frozen=True):
-    """A callback that did not end by itself: the `call`-th of a strategy, and the requests that it had made."""
+    """A callback that did not end by itself: the `call`-th of a strategy, and the requests that it had made.
+
+    `state` is its `ctx.state` afterwards, packed; None: as it was before.
+    """
 
     strategy: int
     call: int
     requests: tuple[bytes, ...]
     reason: str
     fate: Fate = "faulted"
+    state: bytes | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A strategy that was taken out: when, in which call, and what its code did. `aborted`: it was interrupted."""
+    """A strategy that was taken out: when, in which call, and what its code did.
 
+    `number` counts the run's failures from 0. `aborted`: the call was interrupted, and nothing says so yet.
+    """
+
+    number: int
     strategy: int
     seq: int
     ts_ns: int
@@ -53,7 +61,7 @@ class Watch(Protocol):
         """A callback begins."""
 
     def leave(self) -> None:
-        """It has ended, in whatever way."""
+        """It has ended, in whatever way; raises InterruptedCallbackError where it was interrupted."""
 
 
 class Unwatched:

@@ -39,15 +39,13 @@ class Window:
         self._matrix: FloatColumn | None = None
         self.close = bars.close[: self.stop]
 
-    def grow(self, bars: Bars) -> None:
-        """Hold more bars of the same market, and show all of them: those held so far with others after them."""
-        self.stop = len(bars)
-        self._hold(bars)
-        self.ind.forget()
 
-    def show(self, stop: int) -> None:
-        """Let the first `stop` bars be seen, and none after them."""
+    def show(self, stop: int, bars: Bars | None = None) -> None:
+        """Let the first `stop` bars be seen, and none after them; `bars`: those held so far, with more after them."""
         self.stop = stop
+        if bars is not None:
+            self._hold(bars)
+            self.ind.forget()
         self.close = self._close[:stop]
 
     @property

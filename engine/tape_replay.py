@@ -97,6 +97,7 @@ class TapeReplay:
         self._watch: Watch = watch or Unwatched()
         self._aborted: Mapping[tuple[int, int], Aborted] = {(each.strategy, each.call): each for each in aborted}
         self._calls = [0] * len(runs)
+        self._failed = 0
         self._fates: list[Fate] = ["running"] * len(runs)
         self._frames = [run.timeframe or timeframe for run in runs]
         self._compiled_states = [self._compiled_state(run) for run in runs]
@@ -165,7 +166,7 @@ class TapeReplay:
             strategy=index, name=run.name, market=market, markets=len(self.tape.instruments), params=dict(run.params),
             state=self._states[index], log=self._log,
         )  # fmt: skip
-        return Runner(run, context, OrderReader(self.scales))
+        return Runner(run, market, context, OrderReader(self.scales))
 
     def _log(self, level: str, strategy: str, symbol: str, message: str) -> None:
         ts_ns = int(self.engine.state.core["ts_ns"][0])
@@ -178,24 +179,15 @@ class TapeReplay:
 
     def start(self) -> None:
         """Call every `on_init`; raises StrategyError where one fails."""
-        self._is_started = True
         for (index, _), runner in self._runners.items():
             self._initialise(index, runner)
+        self._is_started = True
 
     def _initialise(self, index: int, runner: Runner) -> None:
         on_init = runner.run.strategy.on_init
         if on_init is not None:
-            self._watch.enter(index, 0)
-            try:
-                with runner.boundary("on_init"):
-                    on_init(runner.context)
-            except InterruptedCallbackError as error:
-                raise StrategyError(
-                    f"{runner.run.name}: on_init on {runner.context.symbol}: {error}",
-                    remedy="Do less there: on_init is for setting up.",
-                ) from None
-            finally:
-                self._watch.leave()
+            runner.told = ("on_init", int(self.engine.state.core["ts_ns"][0]))
+            self._call(index, runner, lambda: on_init(runner.context))
 
     def consume(self, records: NDArray[Any]) -> None:
         """Let the engine and the strategies go on over these records, the next ones of the tape."""
@@ -205,7 +197,7 @@ class TapeReplay:
             if wake != layout.WAKE_EVENT:
                 break
             self._tell(records[position - 1])
-        if self.columns:
+        if self.columns and self.engine.has_bar_rows():
             self._collect_bars()
         self._consumed += len(records)
 
@@ -248,51 +240,77 @@ class TapeReplay:
             if bar_index < 0:
                 return
         runner.told = (NAMES[event], int(core["ts_ns"][0]))
+        self._call(strategy, runner, lambda: self._teller.call(event, runner, record, bar_index))
+
+    def _call(self, strategy: int, runner: Runner, callback: Callable[[], object]) -> None:
+        """Call a strategy's code, as its next call; what it raises is its own end, or the run's (see `policy`)."""
         call = self._calls[strategy] = self._calls[strategy] + 1
         aborted = self._aborted.get((strategy, call))
         if aborted is not None:
             self._repeat(aborted, runner)
             return
         self.account.asked.clear()
-        self._watch.enter(strategy, call)
         try:
-            self._teller.call(event, runner, record, bar_index)
+            try:
+                self._watch.enter(strategy, call)
+                callback()
+            finally:
+                self._watch.leave()
         except InterruptedCallbackError as error:
-            self._watch.leave()
-            self._fail(strategy, runner, f"{NAMES[event]} on {runner.context.symbol}: {error}",
-                       Aborted(strategy, call, tuple(self.account.asked), str(error)))  # fmt: skip
-        except Exception:
-            self._watch.leave()
-            if not self.policy.is_isolated:
-                with runner.boundary(NAMES[event]):
+            self._interrupted(strategy, call, runner, str(error))
+        except (Exception, SystemExit):
+            if not self.policy.is_isolated or not self._is_started:
+                with runner.boundary(runner.told[0]):
                     raise
-            self._isolate(strategy, runner, NAMES[event])
-        else:
-            self._watch.leave()
+            self._isolate(strategy, runner)
 
-    def _isolate(self, strategy: int, runner: Runner, where: str) -> None:
+    def _isolate(self, strategy: int, runner: Runner) -> None:
         """Take out the strategy whose callback has just raised; what is no fault of its code goes on up."""
         try:
-            with runner.boundary(where):
+            with runner.boundary(runner.told[0]):
                 raise  # noqa: PLE0704 - called while the exception is handled
         except StrategyError as error:
-            self._fail(strategy, runner, error.message, None)
+            self._fail(strategy, runner, error.message, "faulted", None)
+
+    def _interrupted(self, strategy: int, call: int, runner: Runner, reason: str) -> None:
+        """End a strategy whose call was interrupted: what the call has left behind is written down."""
+        if not self._is_started:
+            raise StrategyError(
+                f"{runner.run.name}: {runner.told[0]} on {runner.context.symbol}: {reason}",
+                remedy="Do less there: on_init is for setting up.",
+            ) from None
+        try:
+            state = msgspec.msgpack.encode(self._states[strategy], enc_hook=plain_state)
+        except StrategyError:
+            state = msgspec.msgpack.encode({})
+        self._set_state(strategy, state)
+        aborted = Aborted(strategy, call, tuple(self.account.asked), reason, state=state)
+        self._fail(strategy, runner, f"{runner.told[0]} on {runner.context.symbol}: {reason}", aborted.fate, aborted)
 
     def _repeat(self, aborted: Aborted, runner: Runner) -> None:
         """Do what a call did that was interrupted then: its requests, and its end."""
         for packed in aborted.requests:
             self.engine.submit(np.frombuffer(packed, dtype=layout.REQUEST))
-        self._fail(aborted.strategy, runner, f"{runner.told[0]} on {runner.context.symbol}: {aborted.reason}", aborted)
+        if aborted.state is not None:
+            self._set_state(aborted.strategy, aborted.state)
+        message = f"{runner.told[0]} on {runner.context.symbol}: {aborted.reason}"
+        self._fail(aborted.strategy, runner, message, aborted.fate, None)
 
-    def _fail(self, strategy: int, runner: Runner, message: str, aborted: Aborted | None) -> None:
+    def _fail(self, strategy: int, runner: Runner, message: str, fate: Fate, aborted: Aborted | None) -> None:
         core = self.engine.state.core
         where, ts_ns = runner.told
-        self.failures.append(
-            Failure(strategy, int(core["seq"][0]), ts_ns, runner.context.symbol, where, message, aborted)
-        )
-        fate: Fate = "faulted" if aborted is None else aborted.fate
+        failure = Failure(
+            self._failed, strategy, int(core["seq"][0]), ts_ns, runner.context.symbol, where, message, aborted
+        )  # fmt: skip
+        self._failed += 1
+        self.failures.append(failure)
         self._fates[strategy] = fate
         self._steering.take_out(strategy, self.runs[strategy].markets, fate)
+
+    def _set_state(self, strategy: int, packed: bytes) -> None:
+        state = self._states[strategy]
+        state.clear()
+        state.update(msgspec.msgpack.decode(packed))
 
     def _show_bar(self, runner: Runner, builder: int) -> int:
         """Show the bar that has closed; its index, or -1 where it follows none that is known."""
@@ -302,11 +320,11 @@ class TapeReplay:
             return index
         self._collect_bars()
         context = runner.context
-        columns = self.columns[context.market, context.timeframe]
+        columns = self.columns[runner.market, context.timeframe]
         if not self._is_bar_new[builder]:
             return -1
         if len(columns) > context.stop:
-            context.grow(columns.bars())
+            context.show(len(columns), columns.bars())
         return len(columns) - 1
 
     def _collect_bars(self) -> None:
@@ -323,9 +341,8 @@ class TapeReplay:
         if columns is None or not columns.take_history(rows, partial):
             return
         for runner in self._runners.values():
-            context = runner.context
-            if context.market == market and context.timeframe == timeframe:
-                context.grow(columns.bars())
+            if runner.market == market and runner.context.timeframe == timeframe:
+                runner.context.show(len(columns), columns.bars())
 
     def command(self, command: Command) -> None:
         """Carry out a command between two records; one that names what the run has not does nothing."""
@@ -341,13 +358,8 @@ class TapeReplay:
             if index != strategy:
                 continue
             runner.reader.know(open_orders(self.engine, strategy * len(self.scales) + market))
-            runner.told = ("on_init", int(self.engine.state.core["ts_ns"][0]))
-            try:
-                self._initialise(index, runner)
-            except StrategyError as error:
-                if not self.policy.is_isolated:
-                    raise
-                self._fail(strategy, runner, error.message, None)
+            self._initialise(index, runner)
+            if self._fates[strategy] != "running":
                 return
 
     def set_run(self, strategy: int, run: StrategyRun) -> None:
@@ -355,6 +367,7 @@ class TapeReplay:
         run = msgspec.structs.replace(run, name=self.runs[strategy].name, markets=self.runs[strategy].markets)
         self._compiled_states[strategy] = self._compiled_state(run)
         self.runs[strategy] = run
+        self.engine.know(strategy, self._listener(strategy, run))
         for (index, _), runner in self._runners.items():
             if index == strategy:
                 runner.run = run
@@ -377,6 +390,7 @@ class TapeReplay:
                     (runner.context.stop, runner.told, runner.context.ind.asked()) for runner in self._runners.values()
                 ],
                 "calls": self._calls,
+                "failed": self._failed,
                 "fates": self._fates,
                 "columns": [columns.snapshot() for columns in self.columns.values()],
                 "new_bars": self._is_bar_new,
@@ -387,14 +401,15 @@ class TapeReplay:
 
     def resume(self, snapshot: bytes) -> None:
         """Stand where a snapshot of the same run was taken; the records after it are to be consumed next."""
-        if not self._is_started:
-            self.start()
         found = msgspec.msgpack.decode(snapshot)
+        if not self._is_started:
+            self._start_again(found["fates"])
         self.engine.restore(found["engine"])
         self.engine.drained = found["drained"]
         for state, stored in zip(self._states, found["states"], strict=True):
             state.clear()
             state.update(stored)
+        self._failed = found["failed"]
         for state_array, stored in zip(self._compiled_states, found["compiled"], strict=True):
             if state_array is not None:
                 state_array[:] = np.frombuffer(stored, dtype=state_array.dtype)
@@ -411,12 +426,21 @@ class TapeReplay:
         for (strategy, market), (stop, told, asked) in zip(self._runners, found["shown"], strict=True):
             self._show_again(strategy, market, stop, told, [_as_key(key) for key in asked])
 
+    def _start_again(self, fates: Sequence[Fate]) -> None:
+        """Call `on_init` for what code keeps outside `ctx.state`; all that it does to the run the snapshot knows."""
+        for (index, _), runner in self._runners.items():
+            on_init = runner.run.strategy.on_init
+            if on_init is not None and fates[index] == "running":
+                with suppress(StrategyError), runner.boundary("on_init"):
+                    on_init(runner.context)
+        self._is_started = True
+
     def _show_again(self, strategy: int, market: int, stop: int, told: list[Any], asked: list[tuple[Any, ...]]) -> None:
         runner = self._runners[strategy, market]
         if self.columns:
             columns = self.columns[market, self._frames[strategy]].bars()
             if stop:
-                runner.context.grow(msgspec.structs.replace(columns, **_first(columns, stop)))
+                runner.context.show(stop, msgspec.structs.replace(columns, **_first(columns, stop)))
             with suppress(StrategyError):  # an indicator of other code, which nobody asks for any more
                 runner.context.ind.ask(asked)
         else:

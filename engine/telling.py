@@ -25,10 +25,11 @@ NAMES = {
 class Runner:
     """One strategy on one market of a tape; `told` is the callback called last, with the host's time."""
 
-    __slots__ = ("context", "reader", "run", "told")
+    __slots__ = ("context", "market", "reader", "run", "told")
 
-    def __init__(self, run: StrategyRun, context: TapeContext, reader: OrderReader) -> None:
+    def __init__(self, run: StrategyRun, market: int, context: TapeContext, reader: OrderReader) -> None:
         self.run = run
+        self.market = market
         self.context = context
         self.reader = reader
         self.told: tuple[str, int] = ("", 0)

@@ -232,14 +232,12 @@ def assert_nothing_is_decided_while_lost(found: Told) -> None:
     """
     for lost in found.lost:
         orders = found.orders(lost.instrument, lost.first_seq, lost.last_seq)
-        refused = np.flatnonzero(orders["reason"] == layout.BOOK_INVALID)
-        if lost.first_ns > int(found.records["ts_receive_ns"][0]) and len(refused):
-            assert set(orders["seq"][refused].tolist()) <= _gaps(found, lost), lost
-            orders = orders[refused[0] + 1 :]
-            assert (orders["reason"][refused[1:] - refused[0] - 1] == layout.BOOK_INVALID).all()
-        else:
-            orders = orders[orders["seq"] > lost.first_seq]
-        assert not (orders["state"] == layout.NEW).any(), lost
+        refused = orders[orders["reason"] == layout.BOOK_INVALID]
+        assert set(refused["seq"].tolist()) <= _gaps(found, lost), lost
+        sent = orders[(orders["state"] == layout.NEW) & ~np.isin(orders["order_id"], refused["order_id"])]
+        if len(refused):
+            assert not (sent["order_id"] > refused["order_id"].min()).any(), lost
+        assert not (sent["seq"] > lost.first_seq).any(), lost
         assert len(found.fills(lost.instrument, lost.first_seq + 1, lost.last_seq)) == 0, lost
 
 

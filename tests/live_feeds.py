@@ -153,6 +153,7 @@ async def running_feed(
     speed: float = 1,
     settings: SeededSettings | None = None,
     waits: bool = True,
+    clock_ns: Callable[[], int] = time.time_ns,
     **options: Any,
 ) -> AsyncIterator[Running]:
     """A feed on a loopback exchange, whose market opens with the first websocket, and whose faults count from there."""
@@ -170,7 +171,7 @@ async def running_feed(
             channels,
             builder=builder,
             sink=sink,
-            clock_ns=time.time_ns,
+            clock_ns=clock_ns,
             gate=gate,
             limits=limits,
             rest=exchange.rest_address,

@@ -5,6 +5,7 @@ The receive time never falls on a tape: a time before the last one is written as
 
 from __future__ import annotations
 
+from itertools import starmap
 from struct import Struct
 from typing import Any
 
@@ -15,8 +16,11 @@ from adapters.captures.book_sync import BookMessage
 from engine.kernels.layout import LAST, LEVEL, RECORD, SELL, SNAPSHOT
 
 _PACK = Struct("<qqBBHHHqqqqq").pack
+_HEAD, _LEVEL, _IDS = Struct("<qqBBHHH").pack, Struct("<qq").pack, Struct("<qqq").pack
 _FLAGS_BYTE = 17
-assert Struct("<qqBBHHHqqqqq").size == RECORD.itemsize
+_NO_LEVEL = ((0, 0),)
+_RECORD_BYTES = RECORD.itemsize
+assert Struct("<qqBBHHHqqqqq").size == _RECORD_BYTES
 
 
 class RecordBuilder:
@@ -27,7 +31,7 @@ class RecordBuilder:
         self._last_ns = 0
 
     def __len__(self) -> int:
-        return len(self._buffer) // RECORD.itemsize
+        return len(self._buffer) // _RECORD_BYTES
 
     def add(
         self,
@@ -40,26 +44,24 @@ class RecordBuilder:
         flags: int = 0,
     ) -> None:
         """Append one record with the words a to e."""
-        self._last_ns = max(self._last_ns, ts_receive_ns)
+        if ts_receive_ns > self._last_ns:
+            self._last_ns = ts_receive_ns
         self._buffer += _PACK(ts_exchange_ns, self._last_ns, kind, flags, instrument, source, 0, *words)
 
     def add_book(self, instrument: int, message: BookMessage) -> int:
         """Append a book message, bids first, and return how many records it took; one without levels takes one."""
         self._last_ns = max(self._last_ns, message.ts_receive_ns)
-        flags = SNAPSHOT if message.is_snapshot else 0
-        head = (message.ts_exchange_ns, self._last_ns, LEVEL)
-        owner = (instrument, message.source, 0)
-        ids = (message.last_id, message.previous_id, message.first_id)
-        bid_flags, ask_flags = flags, flags | SELL
-        records = [_PACK(*head, bid_flags, *owner, price, size, *ids) for price, size in message.bids]
-        records += [_PACK(*head, ask_flags, *owner, price, size, *ids) for price, size in message.asks]
-        if not records:
-            records.append(_PACK(*head, flags, *owner, 0, 0, *ids))
-        last = bytearray(records[-1])
-        last[_FLAGS_BYTE] |= LAST
-        records[-1] = bytes(last)
-        self._buffer += b"".join(records)
-        return len(records)
+        flags, buffer = SNAPSHOT if message.is_snapshot else 0, self._buffer
+        times = (message.ts_exchange_ns, self._last_ns, LEVEL)
+        ids = _IDS(message.last_id, message.previous_id, message.first_id)
+        sides = ((flags, message.bids), (flags | SELL, message.asks))
+        for side_flags, levels in sides if message.bids or message.asks else ((flags, _NO_LEVEL),):
+            if levels:
+                # What all levels of a side have in common is packed once, and stands between them.
+                head = _HEAD(*times, side_flags, instrument, message.source, 0)
+                buffer += head + (ids + head).join(starmap(_LEVEL, levels)) + ids
+        buffer[_FLAGS_BYTE - _RECORD_BYTES] |= LAST
+        return max(1, len(message.bids) + len(message.asks))
 
     def append(self, records: NDArray[Any]) -> None:
         """Append records that are ready; their receive times do not fall, and are raised to the last one written."""
@@ -70,6 +72,5 @@ class RecordBuilder:
 
     def take(self) -> NDArray[Any]:
         """The records collected so far, as an array of their own."""
-        records = np.frombuffer(bytes(self._buffer), dtype=RECORD).copy()
-        self._buffer.clear()
-        return records
+        buffer, self._buffer = self._buffer, bytearray()
+        return np.frombuffer(buffer, dtype=RECORD)

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from adapters.captures.book_sync import BookGap, Step
-from adapters.captures.messages import BookText, QuoteText, TradeText
+from adapters.captures.messages import BookText, MarkText, QuoteText, TradeText
 from adapters.captures.record_builder import RecordBuilder
 from adapters.captures.report import Reason, RejectedError
 from adapters.captures.transcriber import InstrumentState, SourceView
@@ -80,6 +80,7 @@ class LiveTranscriber(FeedTranscriber):
         self.number = 0  # of the source whose message is being taken
         self._sink = sink
         self._statistics = statistics
+        self._marks: dict[int, tuple[int, str, str, str, int]] = {}
         self.keeper: BookKeeper | None = None
 
     def take_feed(self, message: FeedMessage, source: int) -> None:
@@ -115,6 +116,13 @@ class LiveTranscriber(FeedTranscriber):
         if skipped > 0:
             self._statistics.trade_ids_skipped[state.instrument.symbol] += skipped
             self._sink.trade_gap(state.instrument.symbol, skipped)
+
+    def _mark(self, message: MarkText, state: InstrumentState, source: int) -> None:
+        said = (message.ts_exchange_ns, message.mark, message.index, message.rate, message.next_funding_ns)
+        if message.ts_exchange_ns and self._marks.get(state.index) == said:
+            raise RejectedError(Reason.old_update)  # marks have no ids: the same at the same time is one come twice
+        self._marks[state.index] = said
+        super()._mark(message, state, source)
 
     def _follow(self, state: InstrumentState, steps: Sequence[Step], ts_receive_ns: int, source: int) -> None:
         super()._follow(state, steps, ts_receive_ns, source)

@@ -10,8 +10,9 @@ from adapters.feeds.staleness import Heard
 class FeedStatistics:
     """Counters since the start. Channels are cryptofeed's, symbols the tape's, reasons single words of a short list.
 
-    `connects` by source are connections that the venue took, `attempts` all. `books` says of each symbol whether its
-    book is whole.
+    `connects` by source are connections that the venue took, `attempts` all. `reconnects` by reason: reset, closed,
+    refused, unreachable, timeout, tls, protocol, oversized (the venue's or the network's), silent, stale, mute, book
+    (ours), defect. `books` says of each symbol whether its book is whole.
     """
 
     def __init__(self) -> None:

@@ -192,8 +192,9 @@ VENUES = {
             ids=_bybit_ids, quotes=QuoteFields(("bid1Size",), ("ask1Size",)), index_field="indexPrice",
             millisecond_channels=frozenset({"l2_book", "ticker", "funding", "open_interest", "liquidations"}),
             is_liquidation_side_position=True,
-            # Of spot the class asks for books and trades only; the topic it asks for liquidations has been switched off.
-            live_channels=("l2_book", "trades", "ticker", "funding", "open_interest"), spot_channels=("l2_book", "trades"), has_marks=True,
+            # Of spot the class asks for books and trades only, and for liquidations by a topic that is gone.
+            live_channels=("l2_book", "trades", "ticker", "funding", "open_interest"),
+            spot_channels=("l2_book", "trades"), has_marks=True,
             keys_are="not needed",
             retired=(
                 ("stream.bybit.com/realtime", "Bybit's interface of before version 5, which it has switched off"),

@@ -35,13 +35,19 @@ _CLOSING_SECONDS = 2.0
 
 
 class ExchangeOptions(msgspec.Struct, frozen=True):
-    """How a market is played. `speed` 0: as fast as the clients take it; `port` 0: any that is free."""
+    """How a market is played. `speed` 0: as fast as the clients take it; `port` 0: any that is free.
+
+    The venue's clock begins at `start_ns` (None: now), and that much ahead: `clock_offset_ns`. At the market's end
+    connections are closed, unless it `stays`: then nothing more comes.
+    """
 
     speed: float = 1.0
     faults: tuple[Fault, ...] = ()
     port: int = 0
     waits_for_client: bool = False
     start_ns: int | None = None
+    clock_offset_ns: int = 0
+    stays: bool = False
 
 
 class ExchangeCounts(msgspec.Struct, frozen=True):
@@ -98,7 +104,7 @@ class LoopbackExchange:
     def venue_ns(self) -> int:
         """The venue's time since the start, ns."""
         if not self._timeline.is_running:
-            return time.monotonic_ns() - self._made_ns  # until the market opens its clock is this host's
+            return time.monotonic_ns() - self._made_ns + self._options.clock_offset_ns  # it goes before, too
         if self._timeline.is_full_speed:
             return self._played_ns
         return time.monotonic_ns() - self._opened_ns
@@ -153,8 +159,8 @@ class LoopbackExchange:
             self._open()
 
     def _open(self) -> None:
-        start_ns = self._options.start_ns
-        self._timeline.begin(time.time_ns() if start_ns is None else start_ns)
+        start_ns, offset_ns = self._options.start_ns, self._options.clock_offset_ns
+        self._timeline.begin((time.time_ns() if start_ns is None else start_ns) + offset_ns)
         self._opened_ns = time.monotonic_ns()
         self._market.begin(self._timeline)
         self._opened.set()
@@ -176,7 +182,8 @@ class LoopbackExchange:
             for frame in self._market.step():
                 for each in self._damage.take(frame):
                     await self._hub.send(each)
-        self._hub.close_all()
+        if not self._options.stays:
+            self._hub.close_all()
         self.ended.set()
 
     async def _wait(self, venue_ns: int) -> None:

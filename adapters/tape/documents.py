@@ -110,13 +110,17 @@ class Replacement(msgspec.Struct, frozen=True):
 
 
 class AbortedCall(msgspec.Struct, frozen=True):
-    """A call of a strategy that did not end by itself: its number, what it had asked for (REQUEST rows, base64)."""
+    """A call of a strategy that did not end by itself: its number, what it had asked for (REQUEST rows, base64).
+
+    `state` is what its `ctx.state` was then, as msgpack; None: as before the call.
+    """
 
     strategy: int
     call: int
     requests: tuple[bytes, ...]
     reason: str
     fate: Literal["faulted", "quarantined"] = "faulted"
+    state: bytes | None = None
 
 
 class TapeDocument(NamedTuple):

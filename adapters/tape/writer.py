@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adapters.tape.codec import Packer, Records, empty_records
 from adapters.tape.continuation import TornTail
@@ -22,6 +23,10 @@ from engine.kernels.layout import DOCUMENT, LAST, LEVEL, RECORD
 
 FLUSH_NS = 250_000_000
 SYNC_NS = NS_PER_SECOND
+# Records as rows of eight words: copying and reading those is several times faster than fields of a few records.
+_WORDS = RECORD.itemsize // 8
+_RECEIVE_WORD, _HEAD_WORD = 1, 2
+_NO_WORDS = np.zeros((0, _WORDS), np.int64)
 
 
 class TapeWriter:
@@ -52,6 +57,7 @@ class TapeWriter:
         self._syncs_itself = syncs_itself
         self._packer = Packer()
         self._room = empty_records(frame_records)
+        self._words = self._room.view(np.int64).reshape(-1, _WORDS)
         self._count = 0  # records in the room
         self._is_inside = False  # the last record left a message or document open
         self._frame_continues = False
@@ -111,17 +117,18 @@ class TapeWriter:
         assert records.dtype == RECORD
         assert records.ndim == 1
         self._files.refuse_trouble()
+        words = _words_of(records)
         taken = 0
-        while taken < len(records):
+        while taken < len(words):
             if self._count == 0:
                 self._first_clock_ns = self._clock_ns()
                 self._frame_continues = self._is_inside
-            count = min(len(records) - taken, len(self._room) - self._count)
-            placed = self._room[self._count : self._count + count]
-            placed[:] = records[taken : taken + count]
-            self._keep_times_rising(placed)
-            last = placed[-1]
-            self._is_inside = last["kind"] in (LEVEL, DOCUMENT) and not last["flags"] & LAST
+            count = min(len(words) - taken, len(self._room) - self._count)
+            placed = self._words[self._count : self._count + count]
+            placed[:] = words[taken : taken + count]
+            self._keep_times_rising(placed[:, _RECEIVE_WORD])
+            head = placed.item(count - 1, _HEAD_WORD)
+            self._is_inside = head & 0xFF in (LEVEL, DOCUMENT) and not head >> 8 & LAST
             self._count += count
             taken += count
             if self._count == len(self._room):
@@ -199,8 +206,15 @@ class TapeWriter:
         self._files.sync()
         self._synced_clock_ns = self._clock_ns()
 
-    def _keep_times_rising(self, placed: Records) -> None:
-        times = placed["ts_receive_ns"]
-        times[0] = max(self._last_ns, int(times[0]))
-        np.maximum.accumulate(times, out=times)
-        self._last_ns = int(times[-1])
+    def _keep_times_rising(self, times: NDArray[np.int64]) -> None:
+        if times.item(0) < self._last_ns:
+            times[0] = self._last_ns
+        if len(times) > 1:
+            np.maximum.accumulate(times, out=times)
+        self._last_ns = times.item(-1)
+
+
+def _words_of(records: Records) -> NDArray[np.int64]:
+    if not len(records):
+        return _NO_WORDS
+    return np.frombuffer(np.ascontiguousarray(records), np.int64).reshape(-1, _WORDS)

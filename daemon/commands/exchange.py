@@ -47,6 +47,9 @@ def exchange(
         int | None, typer.Option(help="Seconds between settlements [60; 28800 with --capture].", min=1)
     ] = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes any that is free.", min=0, max=65535)] = 8765,
+    clock_offset: Annotated[
+        float, typer.Option(metavar="SECONDS", help="What its clock is ahead of this host's: 3600, or -3600.")
+    ] = 0,
     stay: Annotated[bool, typer.Option("--stay", help="Keep answering once a capture has come to its end.")] = False,
     keep_times: Annotated[bool, typer.Option("--keep-times", help="Send a capture's own times, not today's.")] = False,
     faults: Annotated[bool, typer.Option("--faults", help="List the faults and end.")] = False,
@@ -63,7 +66,8 @@ def exchange(
             "--capture is given, and so is --seed or --symbol",
             remedy="A capture is one market, a seed makes another. Leave one of them out.",
         )
-    _check_numbers({"--speed": speed, "--volatility": volatility, "--spread": spread, "--rate": rate})
+    _check_numbers({"--speed": speed, "--volatility": volatility, "--spread": spread, "--rate": rate,
+                    "--clock-offset": clock_offset})  # fmt: skip
     if 0 < speed < _SPEED_LEAST:
         raise UsageError(f"--speed {speed:g} is too slow", remedy=f"Give 0 (full speed), or {_SPEED_LEAST} and more.")
     import anyio
@@ -82,7 +86,10 @@ def exchange(
         names = _symbols(symbol or _SYMBOLS)
         interval = funding_seconds or _SEEDED_FUNDING_SECONDS
         market = SeededMarket(SeededSettings(market_seed(seed), names, volatility, spread, rate, interval))
-    options = ExchangeOptions(speed, parsed, port, waits_for_client=capture is not None or speed == 0)
+    options = ExchangeOptions(
+        speed, parsed, port, waits_for_client=capture is not None or speed == 0,
+        clock_offset_ns=round(clock_offset * 1_000_000_000), stays=stay,
+    )  # fmt: skip
     output = Output(capture.name if capture is not None else f"seed {market_seed(seed)}", as_json=as_json)
     anyio.run(_serve, market, options, output, stay)
 

@@ -51,7 +51,7 @@ class FundingWatch:
     def __init__(
         self, instruments: tuple[TapeInstrument, ...], replay: TapeReplay, sequencer: Sequencer, gate: RestGate,
         venue: Venue, rest: str, venue_now_ns: Callable[[], int], next_ns: Callable[[str], int],
-        static: StaticRate | None,
+        static: StaticRate | None, down_from_ns: int | None = None,
     ) -> None:  # fmt: skip
         self.alarms = 0
         self._instruments = instruments
@@ -63,12 +63,17 @@ class FundingWatch:
         self._venue_now_ns = venue_now_ns
         self._next_ns = next_ns
         self._static = static
+        self._down_from_ns = down_from_ns  # venue's time at which the last process ended; None: there was none
         self._due: dict[int, Due] = {}
         self._announced: dict[int, int] = {}
         self._log = get_logger("funding")
 
     async def run(self) -> None:
-        """Look every second, until cancelled."""
+        """Look every second, until cancelled; after a restart first for what was settled meanwhile."""
+        if self._down_from_ns is not None:
+            for index, instrument in enumerate(self._instruments):
+                if "funding" in instrument.channels and instrument.kind != "spot":
+                    await self._ask(index, instrument, self._down_from_ns)
         while True:
             await anyio.sleep(_LOOK_SECONDS)
             for index, instrument in enumerate(self._instruments):
@@ -104,21 +109,25 @@ class FundingWatch:
             )  # fmt: skip
         if late_ns >= _ASK_AFTER_NS and now_ns - due.asked_ns >= _ASK_EVERY_NS:
             due.asked_ns = now_ns
-            await self._ask(index, instrument, due.settled_ns)
+            await self._ask(index, instrument, due.settled_ns - NS_PER_SECOND)
 
-    async def _ask(self, index: int, instrument: TapeInstrument, settled_ns: int) -> None:
+    async def _ask(self, index: int, instrument: TapeInstrument, since_ns: int) -> None:
+        """Write down what REST has of an instrument since a time, as far as it is not paid yet."""
         try:
             found = await settled_funding(
-                self._gate, self._venue, instrument.symbol, since_ns=settled_ns - NS_PER_SECOND, rest=self._rest
+                self._gate, self._venue, instrument.symbol, since_ns=since_ns, rest=self._rest
             )
         except TapewrightError as error:
             self._log.warning("funding not told by REST", symbol=instrument.symbol, why=error.message)
             return
+        paid_ns = int(self._replay.engine.state.instruments["funding_ts_ns"][index])
         for each in found:
-            if each.ts_ns == _whole_second(settled_ns):
+            if max(since_ns, paid_ns) < each.ts_ns <= self._venue_now_ns():
                 mark = micro_ticks(each.mark, instrument.tick_size) if each.mark else 0
                 self._sequencer.funding(index, each.ts_ns, rate_e12(each.rate), mark, is_static=False)
-                self._log.info("funding told by REST", symbol=instrument.symbol, rate=each.rate)
+                self._log.info(
+                    "funding told by REST", symbol=instrument.symbol, rate=each.rate, funding_time_ns=each.ts_ns
+                )
 
     def _pay_static(self, index: int) -> None:
         assert self._static is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
@@ -48,8 +49,7 @@ class RunLoop:
         self._pump = pump
         self._clock = clock
         self._publish = publish
-        self._samples = int(self._replay.engine.state.core["step"][0])
-        self._applied = anyio.Event()
+        self._applied: asyncio.Event | None = None  # of those who wait; most steps nobody does
 
     async def run(self) -> None:
         """Take what waits, again and again, until cancelled."""
@@ -73,7 +73,15 @@ class RunLoop:
     async def applied(self, seq: int) -> None:
         """Wait until the engine has applied a record."""
         while self.applied_seq < seq:
+            self._applied = self._applied or asyncio.Event()
             await self._applied.wait()
+
+    def take_up(self) -> None:
+        """Store what catching up with the tape has brought. It was told before; only who failed is told again."""
+        failures, said = self._taken_failures(), self._said()
+        self._replay.account.log.clear()
+        self._pump.publish(said)
+        self._publish(Step(msgspec.structs.replace(said, outputs=said.outputs[:0]), (), failures))
 
     def step(self) -> None:
         """Write down what waits, let the engine go on over it, and hand on what it says."""
@@ -97,20 +105,26 @@ class RunLoop:
         for failure in failures:
             aborted = failure.aborted
             if aborted is not None:
-                call = AbortedCall(aborted.strategy, aborted.call, aborted.requests, aborted.reason)
+                call = AbortedCall(
+                    aborted.strategy, aborted.call, aborted.requests, aborted.reason, state=aborted.state
+                )  # fmt: skip
                 self._sequencer.document(ABORTED, call)
         return failures
 
-    def _hand_on(self, failures: Sequence[Failure]) -> None:
-        engine, log = self._replay.engine, self._replay.account.log
+    def _said(self) -> Said:
+        engine = self._replay.engine
         first_output, outputs = engine.drain()
         samples = engine.samples()
-        said = Said(first_output, outputs, self._samples, samples, self._recorder.last_seq, time.monotonic_ns())
-        self._samples += len(samples)
+        first_sample = int(engine.state.core["step"][0]) - len(samples)
+        return Said(first_output, outputs, first_sample, samples, self._recorder.last_seq, time.monotonic_ns())
+
+    def _hand_on(self, failures: Sequence[Failure]) -> None:
+        log, said = self._replay.account.log, self._said()
         lines = list(log)
         log.clear()
         self.applied_seq = self._recorder.last_seq
-        applied, self._applied = self._applied, anyio.Event()
-        applied.set()
+        if self._applied is not None:
+            self._applied.set()
+            self._applied = None
         self._pump.publish(said)
         self._publish(Step(said, lines, failures))

@@ -16,7 +16,7 @@ from adapters.tape.documents import SESSION
 from config.document import from_document, to_document
 from config.model import RunConfig
 from daemon.driving import Loader, TapeDriver, aborted_calls
-from daemon.runs import strategy_runs
+from daemon.runs import refuse_signals_only, strategy_runs
 from daemon.session.snapshots import SessionSnapshot, read_session_snapshots
 from daemon.tape_markets import tape_instruments, with_venue_fees
 from engine.book_state import TapeMarket
@@ -108,12 +108,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def new_run(home: Path, config: RunConfig, session: Session, policy_of: Policy, watch: Watch) -> Run:
+def new_run(home: Path, config: RunConfig, session: Session, policy: Policy, watch: Watch) -> Run:
     """A run before its first record. Raises a TapewrightError where config, code and markets do not fit together."""
     config = with_venue_fees(config, session)
     symbols = tuple(entry.symbol for entry in session.instruments)
     runs = strategy_runs(Registry(home), config, symbols)
-    return _run(config, session, runs, policy_of, (), watch)
+    refuse_signals_only(runs, "On paper use one with on_bar, such as ema_cross.")
+    return _run(config, session, runs, policy, (), watch)
 
 
 def taken_up(

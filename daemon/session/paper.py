@@ -12,17 +12,18 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 
 from adapters.captures.importing import software
 from adapters.metrics import DaemonFigures, MetricsEndpoint
 from adapters.rest_gate import RestGate
 from adapters.store import RunEnd, StoredError, StoreWriter, prepare
+from adapters.store.backups import daily_backup
 from adapters.tape import CLOSING, Closing
 from config.model import RunConfig
-from daemon.control.http_server import ControlHttp
 from daemon.control.model import SessionState
 from daemon.control.socket_server import ControlSocket
 from daemon.control.stream import StreamKind
@@ -33,7 +34,8 @@ from daemon.session.beginning import write_documents, write_history, write_repla
 from daemon.session.folder import SessionFolder
 from daemon.session.opening import read_earlier
 from daemon.session.parts import Opened, Parts, build_parts, open_parts, tape_facts
-from daemon.session.snapshots import keep_snapshots, store_snapshot, take_snapshot
+from daemon.session.recorder import Recorder
+from daemon.session.snapshots import keep_snapshot, keep_snapshots
 from daemon.session.venue import ask_venue
 from daemon.storing import run_start
 from daemon.watching import watch_files
@@ -43,11 +45,15 @@ from engine.errors import TapewrightError
 from engine.isolation import Failure
 from engine.kernels import layout
 
+if TYPE_CHECKING:
+    from daemon.control.http_server import ControlHttp
+
 _DRAIN_SECONDS = 5.0
 _WATCHDOG_SECONDS = 1.0
 _HEALTHY_NS = 5 * NS_PER_SECOND
 _FIGURES_SECONDS = 1.0
 _BOOKS_SECONDS = 0.25
+_FAILURES_SECONDS = 0.01
 _COMPILING_SECONDS = 300.0
 
 Task = Callable[[], Coroutine[Any, Any, None]]
@@ -69,7 +75,7 @@ class PaperSession:
         self._log = get_logger("session")
         self._state: SessionState = "starting"
         self._stop = anyio.Event()
-        self._errors = 0
+        self._failures_waiting = 0
 
     def shut_down(self) -> None:
         """Drain and end."""
@@ -82,6 +88,7 @@ class PaperSession:
             self._log.warning("begun anew: what was recorded lies aside", folder=str(folder.set_aside()))
         store_path = self._home / daemon.store.path
         prepare(store_path)
+        await anyio.to_thread.run_sync(daily_backup, store_path, self._home / "backups")
         async with RestGate() as gate:
             with ExitStack() as stack:
                 earlier = read_earlier(folder.tape) if folder.has_tape else None
@@ -103,14 +110,15 @@ class PaperSession:
                 sample_every=daemon.store.sample_every,
             )  # fmt: skip
             stored = await store.begin(start)
-            self._errors = stored.errors
 
             def on_failure(failure: Failure) -> None:
-                tasks.start_soon(self._record_failure, parts, failure)
+                self._failures_waiting += 1
+                tasks.start_soon(self._record_failure, opened.recorder, parts, failure)
 
             parts = build_parts(
                 self._home, opened, self._folder, gate, store, stored, on_failure, self.shut_down, lambda: self._state
             )
+            parts.loop.take_up()
             downtime_ns = opened.earlier.last_ns if opened.earlier is not None else None
             write_documents(
                 opened.sequencer, opened.session, opened.config, replay.runs, downtime_ns, opened.added
@@ -176,6 +184,8 @@ class PaperSession:
             if daemon.control.http_port:
                 token_file = self._home / daemon.control.token_file if daemon.control.token_file else None
                 token = control_token(self._folder.path, token_file)
+                from daemon.control.http_server import ControlHttp  # its framework takes a third of a second to import
+
                 http = ControlHttp(parts.controller, token=token, port=daemon.control.http_port, version=software())
                 self.http = await stack.enter_async_context(http.running())
                 self._log.info("control over HTTP", address=self.http.address)
@@ -217,15 +227,17 @@ class PaperSession:
                 if books["state"][index] == layout.BOOK_INVALID_STATE and feed.statistics.books.get(symbol):
                     feed.resync(symbol)
 
-    async def _record_failure(self, parts: Parts, failure: Failure) -> None:
-        number, self._errors = self._errors, self._errors + 1
+    async def _record_failure(self, recorder: Recorder, parts: Parts, failure: Failure) -> None:
+        """Store a failure once the tape knows of it: a process that is killed before has it again, as the same row."""
         name = parts.replay.runs[failure.strategy].name
+        await recorder.acknowledged(recorder.last_seq)
         await parts.store.record(
             StoredError(
-                parts.stored.run_id, number, failure.seq, failure.ts_ns, "strategy_faulted", failure.message, name,
-                failure.symbol,
+                parts.stored.run_id, failure.number, failure.seq, failure.ts_ns, "strategy_faulted", failure.message,
+                name, failure.symbol,
             )
         )  # fmt: skip
+        self._failures_waiting -= 1
 
     async def _end(self, opened: Opened, parts: Parts) -> None:
         """Everything that is there goes through, to the disk, and into the store; then the tape is sealed."""
@@ -237,9 +249,12 @@ class PaperSession:
                 group.start_soon(pump.run)
                 await recorder.sync()
                 await pump.drained()
-                snapshot = take_snapshot(opened.run.driver, *tape_facts(recorder), recorder.last_seq)
-                await store_snapshot(snapshot, recorder, pump, self._folder.snapshots)
+                await keep_snapshot(
+                    opened.run.driver, recorder, pump, self._folder.snapshots, tape_facts(recorder)
+                )  # fmt: skip
                 group.cancel_scope.cancel()
+            while self._failures_waiting:
+                await anyio.sleep(_FAILURES_SECONDS)
             self.hash = f"{engine.hash:016x}"
             await parts.store.end(RunEnd(parts.stored.run_id, "stopped", opened.clock.now_ns(), engine.hash))
             await parts.store.close()

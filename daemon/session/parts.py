@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -83,7 +84,9 @@ def open_parts(
     added = _found_dead(folder) if earlier is not None else ()
     guard = Guard(folder.mark, paper.strategy_timeout_ms)
     stack.callback(guard.close)
-    clock = SessionClock(earlier.last_ns if earlier is not None else 0)
+    clock = SessionClock(
+        earlier.last_ns if earlier is not None else 0, wall_ns=lambda: time.time_ns() + known.shift_ns
+    )  # fmt: skip
     sequencer = Sequencer(clock)
     raw = RawFrames(folder.raw) if feed_config.keep_raw else None
     if raw is not None:
@@ -131,6 +134,7 @@ def build_parts(
     broadcast = Broadcast()
     pump = StorePump(recorder, store, stored.run_id, stored.position, recorder.last_seq)
     narrator = Narrator(replay.scales, tuple(run.name for run in replay.runs), broadcast, on_failure)
+    narrator.last_why |= _stored_whys(home / config.daemon.store.path, stored.run_id)
     loop = RunLoop(opened.run.driver, sequencer, recorder, pump, clock, narrator.take)
     configured = strategy_runs(Registry(home), config, [scale.instrument.symbol for scale in replay.scales])
     commander = Commander(
@@ -144,6 +148,7 @@ def build_parts(
         opened.session.instruments, replay, sequencer, gate, opened.known.venue, feed_config.rest,
         lambda: clock.now_ns() + opened.known.offset_ns, feed.next_funding_ns,
         StaticRate(static.rate, static.interval_hours) if static.enabled and static.rate else None,
+        None if opened.earlier is None else opened.earlier.last_ns + opened.known.offset_ns,
     )  # fmt: skip
     figures = Figures(
         facts, replay, feed, opened.watch, gate, sequencer, recorder, loop, pump, store, narrator, commander, funding
@@ -173,6 +178,12 @@ def _found_dead(folder: SessionFolder) -> tuple[Aborted, ...]:
     if death.count < DEATHS_MOST:
         return ()
     return (Aborted(death.strategy, death.call, (), f"the process died in it {death.count} times", "quarantined"),)
+
+
+def _stored_whys(path: Path, run_id: int) -> dict[str, str]:
+    """Why each strategy failed last, as far as it did before the last restart."""
+    with StoreReader(path) as reader:
+        return {error.strategy_id: error.message for error in reader.errors(run_id) if error.strategy_id}
 
 
 def _stored_position(path: Path, name: str) -> Position:

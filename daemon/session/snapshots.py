@@ -13,8 +13,10 @@ import zstandard
 from adapters.bar_files import write_whole
 from adapters.store import Position
 from daemon.driving import TapeDriver
+from daemon.logs import get_logger
 from daemon.session.pump import StorePump
 from daemon.session.recorder import Recorder
+from engine.errors import StrategyError
 
 _KEPT = 4
 _LEVEL = 1
@@ -74,11 +76,18 @@ async def keep_snapshots(
     """Take a snapshot every so often, until cancelled. `facts`: the tape's id, this software."""
     while True:
         await anyio.sleep(seconds)
-        await store_snapshot(take_snapshot(driver, *facts, recorder.last_seq), recorder, pump, folder)
+        await keep_snapshot(driver, recorder, pump, folder, facts)
 
 
-async def store_snapshot(snapshot: SessionSnapshot, recorder: Recorder, pump: StorePump, folder: Path) -> None:
-    """Store a snapshot once the tape and the store have all that is in it."""
+async def keep_snapshot(
+    driver: TapeDriver, recorder: Recorder, pump: StorePump, folder: Path, facts: tuple[str, str]
+) -> None:  # fmt: skip
+    """Store a snapshot of now once the tape and the store have all that is in it; none where a `ctx.state` prevents it."""
+    try:
+        snapshot = take_snapshot(driver, *facts, recorder.last_seq)
+    except StrategyError as error:
+        get_logger("session").error("no snapshot: a restart will go through more of the tape", why=str(error))
+        return
     await recorder.acknowledged(snapshot.seq)
     await pump.stored(Position(snapshot.outputs, snapshot.samples))
     with anyio.CancelScope(shield=True):

@@ -27,12 +27,17 @@ _AGREED_NS = NS_PER_SECOND // 10
 
 
 class KnownVenue(msgspec.Struct, frozen=True):
-    """A venue, its instruments, and what the host's clock lacks to its own."""
+    """A venue, its instruments, and what the session's clock lacks to its own.
+
+    `shift_ns` is what the session's clock is ahead of the host's: a host whose clock was set since the session began
+    would else send its orders into the venue's future.
+    """
 
     venue: Venue
     listing: Listing
     offset_ns: int
     offset_is: str
+    shift_ns: int = 0
 
 
 async def ask_venue(home: Path, feed: FeedConfig, gate: RestGate, earlier: Earlier | None) -> KnownVenue:
@@ -45,14 +50,21 @@ async def ask_venue(home: Path, feed: FeedConfig, gate: RestGate, earlier: Earli
     found = await instrument_lists(gate, venue, InstrumentCache(home / "cache" / "instruments"), feed.rest)
     if found.note:
         log.warning("instrument lists", note=found.note)
-    if earlier is not None:
-        source = earlier.session.sources[0]
-        return KnownVenue(venue, found.listing, source.clock_offset_ns, source.clock_offset_is)
+    kept = earlier.session.sources[0] if earlier is not None else None
     try:
         offset = await clock_offset_ns(gate, venue, feed.rest)
     except TapewrightError as error:
-        log.warning("the venue's time is not known: clocks are taken to agree", why=error.message)
+        log.warning("the venue's time is not known: clocks are taken to agree as before", why=error.message)
+        if kept is not None:
+            return KnownVenue(venue, found.listing, kept.clock_offset_ns, kept.clock_offset_is)
         return KnownVenue(venue, found.listing, 0, "none")
+    if kept is not None:
+        shift_ns = offset.offset_ns - kept.clock_offset_ns
+        if abs(shift_ns) <= offset.uncertainty_ns + _AGREED_NS:
+            shift_ns = 0
+        else:
+            log.warning("clocks were set since the session began", shift_seconds=shift_ns / NS_PER_SECOND)
+        return KnownVenue(venue, found.listing, kept.clock_offset_ns, kept.clock_offset_is, shift_ns)
     if abs(offset.offset_ns) <= offset.uncertainty_ns + _AGREED_NS:
         return KnownVenue(venue, found.listing, 0, "none")  # they agree as far as can be told
     log.warning("clocks differ", offset_seconds=offset.offset_ns / NS_PER_SECOND, source=offset.source)

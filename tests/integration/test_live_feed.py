@@ -9,13 +9,15 @@ import time
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 from cryptofeed.connection import AsyncConnection
 
 from adapters.loopback.seeded import SeededSettings
 from engine.kernels import layout
-from tests.live_feeds import BTC, CHANNELS, ETH, Follower, running_feed
+from tests.live_feeds import BTC, CHANNELS, ETH, LIMITS, Follower, running_feed
 
+HOUR_NS = 3_600 * 10**9
 MARKET = SeededSettings(events_per_second=60)
 
 
@@ -58,6 +60,7 @@ async def test_cancelling_leaves_no_task_no_socket_and_nothing_for_the_end_of_th
     before = Path.cwd()
     os.chdir(tmp_path)
     try:
+        descriptors = len(list(Path("/proc/self/fd").iterdir()))
         async with running_feed() as running:
             exchange = running.exchange
             assert exchange is not None
@@ -67,6 +70,7 @@ async def test_cancelling_leaves_no_task_no_socket_and_nothing_for_the_end_of_th
         await anyio.sleep(0.05)
         assert len(asyncio.all_tasks()) == 1
         assert exchange._hub.subscribers == []  # what the venue sees of us
+        assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
         del running, exchange
         gc.collect()
         assert [each for each in gc.get_objects() if isinstance(each, AsyncConnection)] == []  # atexit lets them go
@@ -80,6 +84,22 @@ async def test_a_feed_that_cannot_reach_its_venue_is_cancelled_at_once() -> None
     async with running_feed("refused@0.5:60") as running:
         await running.until(lambda: running.feed.statistics.reconnects["unreachable"] >= 2)
     assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_clock_that_jumps_ends_nothing() -> None:
+    hours = [0]
+    limits = msgspec.structs.replace(LIMITS, stale_seconds={"l2_book": 3.0, "funding": 5.0})
+    async with running_feed(limits=limits, clock_ns=lambda: time.time_ns() + hours[0] * HOUR_NS) as running:
+        await running.until(running.are_whole)
+        for hour in (1, -1, 0):
+            hours[0] = hour
+            await running.hear(20)
+        records = running.builder.take()
+    assert running.sink.of("disconnected") == []
+    assert running.sink.of("stale") == []
+    assert (records["ts_receive_ns"][1:] >= records["ts_receive_ns"][:-1]).all()
+    assert Follower(records).mismatches == []
 
 
 # -- faults of REST -----------------------------------------------------------------------------------------------

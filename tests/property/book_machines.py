@@ -158,7 +158,7 @@ class CoreMachine:
         core = self.engine.state.core
         for name in ("lateness_ns", "sample_ns", "queue_model", "queue_power", "stop_trigger"):
             core[name] = getattr(book, name)
-        core["uses_feed_latency"] = int(book.uses_feed_latency)
+        core["uses_feed_latency"], core["is_strict"] = int(book.uses_feed_latency), int(book.is_strict)
         count = len(setup.instruments)
         for index, watcher in enumerate(setup.watchers):
             for market, timer_ns in enumerate(watcher.timer_ns):

@@ -134,6 +134,7 @@ def _book_settings(random: Random, unit_ns: int) -> BookSettings:
         queue_model=random.choice([on_tape.TRADES_ONLY, on_tape.POWER, on_tape.LOG]),
         queue_power=random.choice([1, 2, 3]),
         stop_trigger=random.choice([on_tape.BY_LAST, on_tape.BY_MARK, on_tape.BY_BOOK]),
+        is_strict=random.random() < 0.2,
     )
 
 
@@ -403,9 +404,14 @@ class Script:
             strategy = random.randrange(len(self.run.setup.watchers) + 1)
         lots = random.choice([1, 2, 3, 5, 8, 13]) * random.choice([1, -1]) * self.run.times
         base = Request(strategy=strategy, instrument=instrument, tag=self.count)
-        kind = random.choices([twin.ORDER, twin.CANCEL, twin.TARGET, twin.CANCEL_ALL, 9], [70, 15, 11, 3, 1])[0]
+        kinds = [twin.ORDER, twin.CANCEL, twin.TARGET, twin.CANCEL_ALL, twin.HALT, twin.RESUME, twin.NOTE, 9]
+        kind = random.choices(kinds, [70, 15, 11, 3, 1, 3, 2, 1])[0]
         if kind == twin.CANCEL:
             return replace(base, kind=kind, order_id=random.randint(1, max(1, self.wishes + 2)))
+        if kind == twin.NOTE:
+            return replace(
+                base, kind=kind, tag=random.choice([7, twin.STOPPED, twin.STARTED, twin.STARTED, 10, 11, 12])
+            )
         if kind != twin.ORDER:
             flags = random.choice([0, 0, twin.REDUCE_ONLY, twin.SYSTEM])
             return replace(base, kind=kind, lots=random.choice([0, 0, lots]), flags=flags)

@@ -117,6 +117,7 @@ class BookSettings:
     queue_model: int = TRADES_ONLY
     queue_power: int = 1
     stop_trigger: int = BY_LAST
+    is_strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -922,7 +923,9 @@ class BookTwin(Twin):
             return reason
         held = self.ledger(order.strategy, order.instrument).lots
         only_reduces = opposite(order.lots, held) and abs(order.lots) <= abs(held)
-        if self.books[order.instrument].state == BROKEN and not only_reduces:
+        state = self.books[order.instrument].state
+        is_blind = state == BROKEN or (self.book_settings.is_strict and state == NO_BOOK)
+        if is_blind and not only_reduces:
             return R_BOOK_INVALID
         return reason
 

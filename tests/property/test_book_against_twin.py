@@ -126,7 +126,7 @@ def test_the_runs_reach_everything() -> None:
         + [f"model {model} liquidity 1" for model in (6, 7)]
         + ["model 1 confidence 0", "model 4 confidence 0", "model 4 confidence 1", "model 5 confidence 2"]
         + ["model 6 confidence 1", "model 7 confidence 1", "model 7 confidence 2"]
-        + [f"risk {event} {margin}" for event in range(1, 7) for margin in ("cross", "isolated")]
+        + [f"risk {event} {margin}" for event in range(1, 12) for margin in ("cross", "isolated")]
         + [f"trade closed by {reason}" for reason in (0, 9, 16, 17)]
         + [f"event {event}" for event in sorted(on_tape.EVENTS)]
         + ["rate from 1", "rate from 2", "funding of a closed position", "bar with prints", "bar without prints"]

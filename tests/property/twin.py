@@ -25,7 +25,7 @@ BAR, BAR_OPEN, FUNDING, END = 1, 2, 3, 4
 LAST, STATIC = 1, 2
 
 # Requests.
-ORDER, CANCEL, TARGET, CANCEL_ALL = 1, 2, 3, 4
+ORDER, CANCEL, TARGET, CANCEL_ALL, HALT, RESUME, NOTE = 1, 2, 3, 4, 5, 6, 7
 MARKET, LIMIT, STOP, STOP_LIMIT = 1, 2, 3, 4
 GTC, IOC, FOK, GTD = 1, 2, 3, 4
 POST_ONLY, REDUCE_ONLY, SYSTEM = 1, 2, 4
@@ -50,7 +50,9 @@ OUT_ORDER, OUT_FILL, OUT_FUNDING, OUT_TRADE, OUT_RISK = 1, 2, 3, 4, 5
 MAKER, TAKER = 1, 2
 MODEL_NONE, MODEL_BPS, MODEL_TICKS, MODEL_ATR, MODEL_SPREAD, MODEL_LIQUIDATION = 0, 1, 2, 3, 4, 9
 MAX_DRAWDOWN, STRATEGY_DRAWDOWN, DAILY_LOSS, RESUMED, LIQUIDATION, BANKRUPT = 1, 2, 3, 4, 5, 6
-HALT_NONE, HALT_DRAWDOWN, HALT_DAILY, HALT_BANKRUPT = 0, 1, 2, 3
+STOPPED, STARTED, QUARANTINED = 8, 9, 11
+HALTED_BY_HAND = 7
+HALT_NONE, HALT_DRAWDOWN, HALT_DAILY, HALT_BANKRUPT, HALT_BY_HAND = 0, 1, 2, 3, 4
 
 
 # ── Arithmetic ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -582,6 +584,24 @@ class Twin:
             for order in self.orders:
                 if (order.strategy, order.instrument) == (request.strategy, request.instrument):
                     self._ask_cancel(order)
+        else:
+            self._decide(request)
+
+    def _decide(self, request: Request) -> None:
+        """Requests of whoever runs the session."""
+        equity, s = self.equity, request.strategy
+        if request.kind == HALT and self.halt == HALT_NONE:
+            self._emit(OUT_RISK, (0, 0, equity, self.peak), reason=HALTED_BY_HAND)
+            self.halt = HALT_BY_HAND
+        elif request.kind == RESUME and self.halt not in (HALT_NONE, HALT_BANKRUPT):
+            self.halt = HALT_NONE
+            self.peak = self.day_start = equity
+            self._emit(OUT_RISK, (equity, 0, equity, equity), reason=RESUMED)
+        elif request.kind == NOTE and STOPPED <= request.tag <= QUARANTINED:
+            self._emit(OUT_RISK, (0, 0, equity, self.strategy_peak[s]), reason=request.tag, strategy=s)
+            self.strategy_halted[s] = request.tag != STARTED
+            if request.tag == STARTED:
+                self.strategy_peak[s] = -(2**62)
 
     def _ask_cancel(self, order: Order) -> None:
         if not order.working or order.cancel_asked:
