@@ -126,15 +126,24 @@ class TapeDriver:
 
     def snapshot(self) -> bytes:
         """The run, and the code that it goes on with, between two batches."""
-        return msgspec.msgpack.encode({"run": self.replay.snapshot(), "replaced": list(self._replaced.values())})
+        return msgspec.msgpack.encode(
+            {
+                "run": self.replay.snapshot(),
+                "replaced": list(self._replaced.values()),
+                "replacement": self._replacement,
+                "begun": self._collector.begun(),
+            }
+        )
 
     def resume(self, snapshot: bytes) -> None:
         """Stand where a snapshot was taken; raises DataError or StrategyError where it is of another run."""
         found = msgspec.msgpack.decode(snapshot)
-        if "replaced" not in found:
+        if "begun" not in found:
             raise DataError("a snapshot of another version", remedy="Start from the tape instead.")
         for value in found["replaced"]:
             self._replace(msgspec.convert(value, Replacement))
+        self._replacement = msgspec.convert(found["replacement"], Replacement | None)
+        self._collector.go_on(found["begun"])
         self.replay.resume(found["run"])
 
     def _read(self, document_type: int, text: bytes) -> None:

@@ -89,11 +89,11 @@ class Venue:
 
     def __init__(self, exchange: LoopbackExchange) -> None:
         self._exchange = exchange
+        self.rest, self.websocket = exchange.rest_address, exchange.websocket_address
 
     def settings(self) -> list[str]:
         """What a daemon must be told to use it."""
-        rest, websocket = self._exchange.rest_address, self._exchange.websocket_address
-        return ["--set", f"feed.rest={rest}", "--set", f"feed.websocket={websocket}"]
+        return ["--set", f"feed.rest={self.rest}", "--set", f"feed.websocket={self.websocket}"]
 
     def counts(self) -> ExchangeCounts:
         """What has happened at the exchange."""

@@ -59,7 +59,7 @@ def read_listing(venue: Venue, bodies: Sequence[bytes]) -> Listing:
     try:
         lists = [cryptofeed_json.loads(body.decode(), parse_float=Decimal) for body in bodies]
         # A class with one address for its list reads that list, and one with several a list of them.
-        found = lists if _list_addresses(exchange_class) > 1 else lists[-1]
+        found = lists if len(list_addresses(venue)) > 1 else lists[-1]
         names, info = exchange_class._parse_symbol_data(found)  # noqa: SLF001 - the public way there fetches
         return Listing(dict(names), dict(info), read_lists(venue, lists))
     except _UNREADABLE as error:
@@ -68,6 +68,12 @@ def read_listing(venue: Venue, bodies: Sequence[bytes]) -> Listing:
             f" ({type(error).__name__}: {error})",
             remedy="It is of another version of the exchange's interface. Fetch it, or record the exchange, again.",
         ) from None
+
+
+def list_addresses(venue: Venue) -> list[str]:
+    """Where cryptofeed's class has an exchange's instrument lists, in the order in which it reads them."""
+    routes = [endpoint.route("instruments") for endpoint in _class_of(venue).rest_endpoints]
+    return [address for route in routes for address in ([route] if isinstance(route, str) else route)]
 
 
 class Exchange:
@@ -165,12 +171,6 @@ def _quoted_forms(name: str) -> frozenset[str]:
 
 def _class_of(venue: Venue) -> Any:
     return EXCHANGE_MAP[venue.exchange]
-
-
-def _list_addresses(exchange_class: Any) -> int:
-    """How many addresses a class fetches its instrument list from."""
-    routes = [endpoint.routes.instruments for endpoint in exchange_class.rest_endpoints]
-    return sum(len(route) if isinstance(route, list) else 1 for route in routes)
 
 
 def _build(

@@ -80,7 +80,7 @@ class LiveTranscriber(FeedTranscriber):
         self.number = 0  # of the source whose message is being taken
         self._sink = sink
         self._statistics = statistics
-        self._marks: dict[int, tuple[int, str, str, str, int]] = {}
+        self._marks: dict[int, MarkText] = {}
         self.keeper: BookKeeper | None = None
 
     def take_feed(self, message: FeedMessage, source: int) -> None:
@@ -118,7 +118,7 @@ class LiveTranscriber(FeedTranscriber):
             self._sink.trade_gap(state.instrument.symbol, skipped)
 
     def _mark(self, message: MarkText, state: InstrumentState, source: int) -> None:
-        said = (message.ts_exchange_ns, message.mark, message.index, message.rate, message.next_funding_ns)
+        said = msgspec.structs.replace(message, ts_receive_ns=0)
         if message.ts_exchange_ns and self._marks.get(state.index) == said:
             raise RejectedError(Reason.old_update)  # marks have no ids: the same at the same time is one come twice
         self._marks[state.index] = said

@@ -198,6 +198,14 @@ class Collector:
         if self._parts:
             yield self._ended(is_broken=True)
 
+    def begun(self) -> tuple[list[bytes], int, int, int, bool]:
+        """The document that the records broke off in, as plain values, for another collector to `go_on` with."""
+        return [*self._parts], self._first_seq, self._next_seq, self._type, self._is_beheaded
+
+    def go_on(self, begun: tuple[list[bytes], int, int, int, bool]) -> None:
+        """Stand where another collector stood."""
+        self._parts, self._first_seq, self._next_seq, self._type, self._is_beheaded = begun
+
     def _ended(self, *, is_broken: bool) -> DocumentText:
         text = b"".join(self._parts)
         self._parts.clear()

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import msgspec
 import zstandard
 from anyio import to_thread
-from cryptofeed.exchanges import EXCHANGE_MAP
 
+from adapters.feeds import exchange
 from adapters.feeds.exchange import Listing, read_listing
 from adapters.feeds.venues import Venue
 from adapters.rest_gate import RestGate, RestUnavailableError
@@ -87,8 +87,7 @@ class InstrumentCache:
 
 def list_addresses(venue: Venue, rest: str = "") -> list[str]:
     """Where a venue's lists are, in the order in which its class reads them."""
-    routes = [endpoint.route("instruments") for endpoint in EXCHANGE_MAP[venue.exchange].rest_endpoints]
-    own = [address for route in routes for address in ([route] if isinstance(route, str) else route)]
+    own = exchange.list_addresses(venue)
     return [address_at(address, rest) for address in _PUBLIC_ADDRESSES.get(venue.exchange, own)]
 
 

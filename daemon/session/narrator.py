@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from daemon.control.stream import Broadcast, StreamKind
 from daemon.logs import enter_line, exit_line, get_logger
@@ -19,6 +17,7 @@ from engine.isolation import Failure
 from engine.kernels import layout
 from engine.reading import LIQUIDITY, MODELS, REASONS, RISKS, STATES, Scale, trades_of
 
+Row = list[int]
 # Of more outputs in one step each is counted, but not told alone: nobody reads a thousand lines of one moment.
 _TOLD_MOST = 500
 
@@ -40,48 +39,54 @@ class Narrator:
         self._names = names
         self._broadcast = broadcast
         self._on_failure = on_failure
-        self._log = get_logger("trading")
-        self._strategy_log = get_logger("strategy")
+        self._log = get_logger("trading").bind()
+        self._strategy_log = get_logger("strategy").bind()
+        self._is_detailed = self._log.is_enabled_for(logging.DEBUG)
 
     def take(self, step: Step) -> None:
         """Tell what a step brought."""
         outputs = step.said.outputs
         if len(outputs):
-            self._count(outputs)
-            for row in outputs[:_TOLD_MOST]:
+            rows: list[Row] = outputs.tolist()
+            self._count(rows)
+            for row in rows[:_TOLD_MOST]:
                 self._tell(row)
-            if len(outputs) > _TOLD_MOST:
-                self._log.warning("many outputs in one step", count=len(outputs), told=_TOLD_MOST)
-            closed = outputs[(outputs[:, 2] & 0xFF) == layout.TRADE_OUTPUT]
-            for trade in trades_of(closed, self._scales, self._names):
-                self._closed(trade, int(step.said.last_seq))
+            if len(rows) > _TOLD_MOST:
+                self._log.warning("many outputs in one step", count=len(rows), told=_TOLD_MOST)
+            closed = [place for place, row in enumerate(rows) if row[2] & 0xFF == layout.TRADE_OUTPUT]
+            if closed:
+                for trade in trades_of(outputs[closed], self._scales, self._names):
+                    self._closed(trade, int(step.said.last_seq))
         for line in step.lines:
             self._line(line)
         for failure in step.failures:
             self._failed(failure)
 
-    def _count(self, outputs: NDArray[np.int64]) -> None:
-        heads = outputs[:, 2]
-        kinds, states = heads & 0xFF, (heads >> 8) & 0xFF
-        reasons, details = (heads >> 16) & 0xFF, (heads >> 24) & 0xFF
-        is_order, is_fill = kinds == layout.ORDER_OUTPUT, kinds == layout.FILL_OUTPUT
-        of_orders = is_order | (is_fill & (outputs[:, 3] > 0))
-        for state, count in zip(*np.unique(states[of_orders], return_counts=True), strict=True):
-            self.orders[STATES[int(state)]] += int(count)
-        rejected = is_order & (states == layout.REJECTED)
-        for reason, count in zip(*np.unique(reasons[rejected], return_counts=True), strict=True):
-            self.rejections[REASONS[int(reason)]] += int(count)
-        for model, count in zip(*np.unique(details[is_fill], return_counts=True), strict=True):
-            self.models[MODELS[int(model)]] += int(count)
-        payments = outputs[kinds == layout.FUNDING_OUTPUT]
-        self.settlements += len({(int(row[0]), int(row[2]) >> 48) for row in payments})
+    def _count(self, rows: list[Row]) -> None:
+        settled = set()
+        for row in rows:
+            head = row[2]
+            kind, state = head & 0xFF, (head >> 8) & 0xFF
+            if kind == layout.ORDER_OUTPUT:
+                self.orders[STATES[state]] += 1
+                if state == layout.REJECTED:
+                    self.rejections[REASONS[(head >> 16) & 0xFF]] += 1
+            elif kind == layout.FILL_OUTPUT:
+                if row[3] > 0:
+                    self.orders[STATES[state]] += 1
+                self.models[MODELS[(head >> 24) & 0xFF]] += 1
+            elif kind == layout.FUNDING_OUTPUT:
+                settled.add((row[0], head >> 48))
+        self.settlements += len(settled)
 
-    def _tell(self, row: NDArray[np.int64]) -> None:
-        head = int(row[2])
-        facts = {"seq": int(row[0]), "ts_ns": int(row[1])}
+    def _tell(self, row: Row) -> None:
+        head = row[2]
+        facts = {"seq": row[0], "ts_ns": row[1]}
         match head & 0xFF:
             case layout.ORDER_OUTPUT:
-                self._order(row, head, facts)
+                # A market maker's orders come by the thousand: what nobody reads is not made.
+                if self._is_detailed or self._broadcast.is_watched or (head >> 8) & 0xFF == layout.REJECTED:
+                    self._order(row, head, facts)
             case layout.FILL_OUTPUT:
                 self._fill(row, head, facts)
             case layout.FUNDING_OUTPUT:
@@ -94,34 +99,32 @@ class Narrator:
     def _owner(self, head: int) -> tuple[str, Scale]:
         return self._names[(head >> 32) & 0xFFFF], self._scales[head >> 48 & 0xFFFF]
 
-    def _order(self, row: NDArray[np.int64], head: int, facts: dict[str, int]) -> None:
+    def _order(self, row: Row, head: int, facts: dict[str, int]) -> None:
         strategy, scale = self._owner(head)
         state, reason = STATES[(head >> 8) & 0xFF], REASONS[(head >> 16) & 0xFF]
         order: dict[str, Any] = {
-            "strategy": strategy, "symbol": scale.instrument.symbol, "order": int(row[3]), "state": state,
-            "size": scale.size(int(row[4])), "remaining": scale.size(int(row[5])),
+            "strategy": strategy, "symbol": scale.instrument.symbol, "order": row[3], "state": state,
+            "size": scale.size(row[4]), "remaining": scale.size(row[5]),
         }  # fmt: skip
         if row[6]:
-            order["price"] = int(row[6]) * scale.instrument.tick_size
+            order["price"] = row[6] * scale.instrument.tick_size
         if reason:
             order["reason"] = reason
         level = self._log.warning if state == "REJECTED" else self._log.debug
         level("order", **order, **facts)
         self._broadcast.publish(StreamKind.ORDER, str(row[3]), order | facts)
 
-    def _fill(self, row: NDArray[np.int64], head: int, facts: dict[str, int]) -> None:
+    def _fill(self, row: Row, head: int, facts: dict[str, int]) -> None:
         strategy, scale = self._owner(head)
-        price, lots, ledger = int(row[5]) * scale.instrument.tick_size, int(row[4]), int(row[10])
+        price, lots, ledger = row[5] * scale.instrument.tick_size, row[4], row[10]
         fill: dict[str, Any] = {
-            "strategy": strategy, "symbol": scale.instrument.symbol, "order": int(row[3]), "price": price,
-            "size": scale.size(lots), "fee": scale.money(int(row[7])), "position": scale.size(ledger),
+            "strategy": strategy, "symbol": scale.instrument.symbol, "order": row[3], "price": price,
+            "size": scale.size(lots), "fee": scale.money(row[7]), "position": scale.size(ledger),
             "model": MODELS[(head >> 24) & 0xFF], "liquidity": LIQUIDITY[(head >> 16) & 0xFF],
         }  # fmt: skip
         self._log.info("fill", **fill, **facts)
         if ledger and abs(ledger) <= abs(lots) and (ledger > 0) == (lots > 0):
-            self._log.info(
-                enter_line(price), strategy=strategy, symbol=scale.instrument.symbol, order=int(row[3]), **facts
-            )
+            self._log.info(enter_line(price), strategy=strategy, symbol=scale.instrument.symbol, order=row[3], **facts)
         self._broadcast.publish(StreamKind.FILL, str(row[3]), fill | facts)
 
     def _closed(self, trade: Trade, seq: int) -> None:
@@ -132,20 +135,20 @@ class Narrator:
         )  # fmt: skip
         self._broadcast.publish(StreamKind.TRADE, f"{trade.trade_id}", trade)
 
-    def _funding(self, row: NDArray[np.int64], head: int, facts: dict[str, int]) -> None:
+    def _funding(self, row: Row, head: int, facts: dict[str, int]) -> None:
         strategy, scale = self._owner(head)
         paid = {
-            "strategy": strategy, "symbol": scale.instrument.symbol, "rate": Decimal(int(row[3])).scaleb(-12),
-            "size": scale.size(int(row[5])), "payment": scale.money(int(row[6])),
+            "strategy": strategy, "symbol": scale.instrument.symbol, "rate": Decimal(row[3]).scaleb(-12),
+            "size": scale.size(row[5]), "payment": scale.money(row[6]),
             "source": "static" if (head >> 16) & 0xFF == layout.BY_STATIC_RATE else "venue",
         }  # fmt: skip
         self._log.info("funding", **paid, **facts)
         self._broadcast.publish(StreamKind.FUNDING, scale.instrument.symbol, paid | facts)
 
-    def _risk(self, row: NDArray[np.int64], head: int, facts: dict[str, int]) -> None:
+    def _risk(self, row: Row, head: int, facts: dict[str, int]) -> None:
         event, owner = RISKS[(head >> 16) & 0xFF], (head >> 32) & 0xFFFF
         scale = self._scales[0]
-        said: dict[str, Any] = {"event": event, "equity": scale.money(int(row[5]))}
+        said: dict[str, Any] = {"event": event, "equity": scale.money(row[5])}
         if owner != layout.ACCOUNT_WIDE:
             said["strategy"] = self._names[owner]
         self._log.warning(

@@ -82,7 +82,7 @@ async def keep_snapshots(
 async def keep_snapshot(
     driver: TapeDriver, recorder: Recorder, pump: StorePump, folder: Path, facts: tuple[str, str]
 ) -> None:  # fmt: skip
-    """Store a snapshot of now once the tape and the store have all that is in it; none where a `ctx.state` prevents it."""
+    """Store a snapshot of now, once tape and store have all that is in it; none where a `ctx.state` prevents it."""
     try:
         snapshot = take_snapshot(driver, *facts, recorder.last_seq)
     except StrategyError as error:

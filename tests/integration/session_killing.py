@@ -1,7 +1,7 @@
 """A paper session killed again and again under load; one JSON object at the end says what was found.
 
-`python -m tests.integration.session_killing FOLDER KILLS [RATE]`. The exchange sends RATE events a second for each of two
-instruments. Each life of the daemon is killed at a random moment, some while it starts. What it says to be
+`python -m tests.integration.session_killing FOLDER KILLS [RATE]`. The exchange sends RATE events a second for each of
+two instruments. Each life of the daemon is killed at a random moment, some while it starts. What it says to be
 acknowledged is asked for all the while, from outside. After each kill the tape must be sound but for a torn tail and
 hold every acknowledged record; the store must hold exactly the rows that a replay of that tape gives, as far as it
 reaches, and no fewer than it had committed before; and the next life must begin with the replay's hash.
@@ -73,7 +73,7 @@ def checked(daemon: Daemon, reached: Reached) -> SessionVerdict:
     with closing(sqlite3.connect(daemon.store)) as connection:
         assert connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
         for table, column in (("strategy_orders", "n"), ("strategy_fills", "n"), ("equity_curve", "n")):
-            sql = f"SELECT count(*) - count(DISTINCT {column}) FROM {table}"  # noqa: S608 - names of ours
+            sql = f"SELECT count(*) - count(DISTINCT {column}) FROM {table}"
             assert connection.execute(sql).fetchall() == [(0,)], table
     return verdict
 

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import time
+import urllib.request
 from pathlib import Path
+from typing import Any
 
+import anyio
 import numpy as np
+from numpy.typing import NDArray
 
+from adapters.captures.record_builder import RecordBuilder
+from adapters.feeds.exchange import read_listing
+from adapters.feeds.limits import FeedLimits
+from adapters.feeds.live_parts import build_parts
+from adapters.feeds.live_plan import plan_feed
+from adapters.feeds.statistics import FeedStatistics
+from adapters.feeds.venues import VENUES
+from adapters.rest_gate import RestGate
 from engine.bars import NS_PER_SECOND
 from engine.kernels import layout
 from tests.faults import BTC, ETH, assert_nothing_is_decided_while_lost, daemon_on, log_seconds, told, venue
+from tests.live_feeds import CHANNELS, SYMBOLS, Sink
 
 BACK_SECONDS = 5.0
 
@@ -95,20 +111,20 @@ class Starting(str):
 def test_bad_messages_cost_the_instrument_they_are_of_and_nothing_else(tmp_path: Path) -> None:
     hits = {"gap": "sequence", "reorder": "sequence", "garbage": "rejected", "crossed": "crossed", "nan": "rejected"}
     times = {name: 2.0 + 2.5 * place for place, name in enumerate(hits)}
-    faults = [f"{name}@{since}:{20 if name == 'nan' else 1}/BTCUSDT" for name, since in times.items()]
-    faults += ["slow@1.5:0.6/60", "oversized@14.5:10000000/BTCUSDT", "duplicate@17:100/BTCUSDT"]
+    faults = [f"{name}@{since}:{200 if name == 'nan' else 1}/BTCUSDT" for name, since in times.items()]
+    faults += ["slow@1.5:0.6/60", "oversized@16.5:10000000/BTCUSDT", "duplicate@19:100/BTCUSDT"]
     with venue(*faults) as at, daemon_on(tmp_path / "home", at) as daemon:
         daemon.running().synchronised()
-        at.wait(19.0)
+        at.wait(20.5)
         lines = daemon.lines
         assert lines.of("book invalid", symbol="ETHUSDT") == []
         assert len(lines.of("book synchronised", symbol="ETHUSDT")) == 1
         assert lines.of("disconnected") == []
         for name, reason in {**hits, "oversized": "rejected"}.items():
-            since = at.ts_ns(times.get(name, 14.5))
+            since = at.ts_ns(times.get(name, 16.5))
             lost = [line for line in lines.of("book invalid") if since <= line["ts"] < since + 2.4 * NS_PER_SECOND]
             assert {line["reason"] for line in lost} == {reason}, name
-        assert [line for line in lines.of("book invalid") if line["ts"] >= at.ts_ns(17.0)] == []
+        assert [line for line in lines.of("book invalid") if line["ts"] >= at.ts_ns(19.0)] == []
         daemon.stop()
         assert lines.errors == []
         found = told(daemon)
@@ -126,3 +142,80 @@ def test_bad_messages_cost_the_instrument_they_are_of_and_nothing_else(tmp_path:
     for instrument in (BTC, ETH):
         ids = prints["c"][prints["instrument"] == instrument]
         assert len(np.unique(ids)) == len(ids)
+
+
+def test_messages_that_come_twice_leave_the_hash_of_a_clean_run(tmp_path: Path) -> None:
+    """Two runs never hear the same at the same nanosecond, so the clean run is made of the very same frames.
+
+    The daemon keeps each frame as it came. Those without their copies, at their times, go through the feed's own parts
+    again; that must give the records that the session's tape has, bit for bit. The tape is then that of a clean run,
+    and its hash, which `verify` has from the tape alone, is a clean run's.
+    """
+    twice = [f"duplicate@0:1000000/{symbol}" for symbol in SYMBOLS]
+    with venue(*twice) as at, daemon_on(tmp_path / "home", at, "feed.keep_raw=true") as daemon:
+        daemon.running().synchronised()
+        at.wait(6.0)
+        with urllib.request.urlopen(f"{at.rest}/fapi/v1/exchangeInfo") as answer:
+            listing = answer.read()
+        session_hash = daemon.stop()
+        assert daemon.verify()["replay_hash"] == session_hash
+        found = told(daemon)
+    frames = _frames(daemon.tape.parent / "raw")
+    firsts = list({(source, frame): (ns, source, frame) for ns, source, frame in reversed(frames)}.values())[::-1]
+    assert len(frames) - len(firsts) > 0.9 * len(firsts) > 300
+    records = found.records
+    is_market = np.isin(records["kind"], (layout.LEVEL, layout.PRINT, layout.QUOTE, layout.MARK, layout.GAP))
+    assert len(np.unique(records["kind"][is_market])) == 4  # and no gap
+    clean = anyio.run(_records_of, listing, firsts, records[is_market])
+    assert len(clean) == int(is_market.sum())
+    assert clean.tobytes() == records[is_market].tobytes()
+    orders = found.orders(BTC, 1, len(records))
+    assert len(orders) > 100
+
+
+def _frames(folder: Path) -> list[tuple[int, int, str]]:
+    """Receive time, source and text of all frames that a session has kept."""
+    lines = [line for path in sorted(folder.iterdir()) for line in gzip.open(path, "rt").read().splitlines()]
+    return [(int(ns), int(source), text) for ns, source, text in (line.split(" ", 2) for line in lines)]
+
+
+async def _records_of(listing: bytes, frames: list[tuple[int, int, str]], told_before: NDArray[Any]) -> NDArray[Any]:
+    """What a feed makes of frames, and of the snapshots that stand on a tape, each at its time."""
+    builder, sink, statistics, limits = RecordBuilder(), Sink(), FeedStatistics(), FeedLimits()
+    known = read_listing(VENUES["BINANCE_FUTURES"], [listing])
+    plan = plan_feed(VENUES["BINANCE_FUTURES"], known, SYMBOLS, CHANNELS)
+    parts = build_parts(
+        VENUES["BINANCE_FUTURES"], known, plan, limits, builder, sink, statistics,
+        clock_ns=time.time_ns, gate=RestGate(), rest="http://127.0.0.1", websocket="ws://127.0.0.1", keys=None,
+    )  # fmt: skip
+    for link in parts.links:
+        link.exchange.normaliser.open(frames[0][0])
+    bodies = [(ns, -1, index, body) for ns, index, body in _snapshots(told_before, plan.instruments)]
+    for ns, source, *rest in sorted([*frames, *bodies], key=lambda each: each[0]):
+        if source < 0:
+            exchange, number = parts.links[0].exchange, len(parts.links)
+            messages = [exchange.snapshot(plan.planned[rest[0]].name, rest[1], ns)]
+        else:
+            link, number = parts.links[source], source
+            messages = await link.exchange.handle(rest[0], link.connection.raw, ns, parts.places[source].place)
+        for message in messages:
+            parts.transcriber.take_feed(message, number)
+    return builder.take()
+
+
+def _snapshots(records: NDArray[Any], instruments: Any) -> list[tuple[int, int, bytes]]:
+    """The snapshots on a tape as REST gave them: receive time, instrument, body."""
+    levels = records[(records["kind"] == layout.LEVEL) & ((records["flags"] & layout.SNAPSHOT) != 0)]
+    found = []
+    for key in dict.fromkeys(zip(levels["instrument"].tolist(), levels["c"].tolist(), strict=True)):
+        own = levels[(levels["instrument"] == key[0]) & (levels["c"] == key[1])]
+        instrument = instruments[key[0]]
+        is_ask = (own["flags"] & layout.SELL) != 0
+        sides = [
+            [(str(int(row["a"]) * instrument.tick_size), str(int(row["b"]) * instrument.lot_size)) for row in own[chosen]]
+            for chosen in (~is_ask, is_ask)
+        ]
+        stamp_ms = int(own["ts_exchange_ns"][0]) // 1_000_000
+        body = {"lastUpdateId": key[1], "E": stamp_ms, "T": stamp_ms, "bids": sides[0], "asks": sides[1]}
+        found.append((int(own["ts_receive_ns"][0]), key[0], json.dumps(body).encode()))
+    return found

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import re
 from pathlib import Path
 
-from tests.sessions import Daemon, exchange
+from adapters.tape import TapeReader
+from engine.kernels import layout
+from tests.sessions import Daemon, exchange, wait_until
 
 
 def test_a_session_trades_goes_on_after_a_restart_and_equals_its_replay(tmp_path: Path) -> None:
@@ -22,3 +27,43 @@ def test_a_session_trades_goes_on_after_a_restart_and_equals_its_replay(tmp_path
         assert (verdict["equal"], verdict["session_hash"], verdict["replay_hash"]) == (True, second, second)
         assert verdict["starts"] == 2
         assert second != first
+
+
+def test_raw_frames_are_kept_beside_the_tape_where_asked(tmp_path: Path) -> None:
+    with exchange("--seed", "3") as venue, Daemon(
+        tmp_path / "home", venue, arguments=["--set", "feed.keep_raw=true"]
+    ) as daemon:  # fmt: skip
+        daemon.running().synchronised()
+        daemon.lines.wait_for("fill", count=2)
+        daemon.stop()
+    lines = [
+        line.split(b" ", 2)
+        for path in sorted((daemon.tape.parent / "raw").glob("*.gz"))
+        for line in gzip.decompress(path.read_bytes()).splitlines()
+    ]
+    times = [int(line[0]) for line in lines]
+    assert times == sorted(times)
+    frames = [json.loads(line[2]) for line in lines]
+    told = {int(frame["data"]["a"]) for frame in frames if frame["stream"] == "btcusdt@aggTrade"}
+    reader = TapeReader(daemon.tape)
+    prints = {
+        int(number)
+        for batch in reader.batches()
+        for number in batch.records["c"][(batch.records["kind"] == layout.PRINT) & (batch.records["instrument"] == 0)]
+    }
+    assert told == prints
+    assert {int(line[1]) for line in lines} == {0, 1}
+
+
+def test_it_says_what_it_trades(tmp_path: Path) -> None:
+    with exchange("--seed", "3") as venue, Daemon(tmp_path / "home", venue) as daemon:
+        daemon.running().synchronised()
+        wait_until(
+            lambda: any(line["event"].startswith("EXIT at ") for line in daemon.lines.events), 60, daemon.lines.tail
+        )
+        daemon.stop()
+        trades = daemon.rows("SELECT exit_ns, pnl FROM strategy_trades ORDER BY n")
+    told = [line for line in daemon.lines.events if line["event"].startswith("EXIT at ")]
+    assert all(re.fullmatch(r"EXIT at [0-9.]+, P&L: -?[0-9]+\.[0-9]{2}%", line["event"]) for line in told)
+    assert [round(float(line["pnl"]) * 10**8) for line in told] == [pnl for _, pnl in trades]
+    assert sum(line["event"].startswith("ENTER at ") for line in daemon.lines.events) >= len(told)

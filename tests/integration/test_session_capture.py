@@ -201,7 +201,7 @@ def test_every_strategy_traded_and_paid_or_got_funding(played: Played) -> None:
         payments, equity = reader.funding(paper.run_id), reader.equity(paper.run_id)
         names = [each.strategy_id for each in reader.strategies(paper.run_id)]
     assert names == list(STRATEGIES)
-    assert {each.strategy for each in fills} == set(names)
+    assert {each.strategy_id for each in fills} == set(names)
     assert len(trades) >= 3
     assert any(each.lots and each.payment for each in payments)
     assert len({each.ts_ns for each in payments}) >= 2
