@@ -158,7 +158,8 @@ class TapeDriver:
     def _command(self, record: Any) -> None:
         words = tuple(int(record[name]) for name in "abcde")
         replacement, run = self._replacement, None
-        if words[0] == REPLACE and replacement is not None and replacement.strategy == words[1]:
+        is_known = words[1] < len(self.replay.runs)  # a run of another config than the session's may have fewer
+        if words[0] == REPLACE and is_known and replacement is not None and replacement.strategy == words[1]:
             run = self._load(replacement)
             self._replaced[replacement.strategy] = replacement
             self._replacement = None

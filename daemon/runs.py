@@ -81,6 +81,8 @@ def _equity_curve(result: RunResult, start_ns: int, cash_decimals: int) -> Equit
     if len(samples) > 1 and samples[-1, 0] == samples[-2, 0]:
         samples = np.concatenate((samples[:-2], samples[-1:]))
     ts_ns, equity, exposure, margin = (np.ascontiguousarray(samples[:, word]) for word in range(4))
+    if len(ts_ns):  # a session's clock runs already while its documents are written, before the first record
+        start_ns = min(start_ns, int(ts_ns[0]))
     return EquityCurve(start_ns, ts_ns, equity, exposure, margin, cash_decimals)
 
 

@@ -30,6 +30,7 @@ _LIVE_ORDERS, _OUTPUT_COUNT, _SAMPLE_COUNT, _ORDER_COUNT, _DEFECT, _WAKE, _OPEN_
         "output_base",
     )
 )  # fmt: skip
+_STEP = layout.FIGURES.index("step")
 _SNAPSHOT_MAGIC = "tapewright-core-1"
 _STORED = ("core", *(name for name in layout.TABLES if name not in {"outputs", "samples"}))
 
@@ -159,6 +160,11 @@ class Engine:
         if figures[_DEFECT]:
             self._raise_defect()
         return first
+
+    @property
+    def step_count(self) -> int:
+        """Samples that were taken since the run's start."""
+        return self._figures.item(_STEP)
 
     def has_outputs(self) -> bool:
         """Whether `outputs` would give any."""

@@ -1,4 +1,4 @@
-"""What tests of faults need: a loopback exchange whose clock they can read, a strategy that betrays every call, a probe.
+"""What tests of faults need: an exchange whose clock and counts can be read, and a strategy that betrays every call.
 
 `venue` runs the exchange in a thread of the test, so that its counters can be read while a daemon, a process of its
 own, trades on it. Its market opens with the first websocket: faults are counted from there.
@@ -6,8 +6,11 @@ own, trades on it. Its market opens with the first websocket: faults are counted
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -50,7 +53,7 @@ paper: {warmup: none, snapshot_seconds: 2}
 logs: {format: json}
 """
 PROBE = '''
-"""Orders at each call that decides, so that orders tell which calls there were; at a gap it asks for what it may not."""
+"""Orders at each call that decides, so that orders tell of calls; at a gap it asks for what it may not."""
 
 
 def schema():
@@ -87,8 +90,9 @@ def on_gap(ctx, _gap):
 class Venue:
     """A loopback exchange in a thread of this process."""
 
-    def __init__(self, exchange: LoopbackExchange) -> None:
+    def __init__(self, exchange: LoopbackExchange, loop: asyncio.AbstractEventLoop) -> None:
         self._exchange = exchange
+        self._loop = loop
         self.rest, self.websocket = exchange.rest_address, exchange.websocket_address
 
     def settings(self) -> list[str]:
@@ -99,6 +103,11 @@ class Venue:
         """What has happened at the exchange."""
         return self._exchange.counts()
 
+    def funding_rate_e12(self, symbol: str, settled: float) -> int:
+        """The rate of a settlement (seconds since 1970)."""
+        rate = self._exchange._market.boards[symbol].funding.rate(round(settled * 1000))
+        return round(float(rate) * 10**12)
+
     def seconds(self) -> float:
         """Its clock, since the market has opened."""
         return self._exchange.venue_ns() / NS_PER_SECOND
@@ -106,6 +115,11 @@ class Venue:
     def ts_ns(self, seconds: float) -> int:
         """Such a time as this host's, ns since 1970; the market has opened."""
         return time.time_ns() - self._exchange.venue_ns() + round(seconds * NS_PER_SECOND)
+
+    def play(self, name: str, argument: str) -> None:
+        """Let a fault begin now."""
+        (fault,) = parse_faults([f"{name}@{self.seconds():.3f}:{argument}"])
+        self._loop.call_soon_threadsafe(self._exchange._start, fault)
 
     def wait(self, seconds: float) -> None:
         """Wait until its clock shows a time."""
@@ -119,9 +133,11 @@ def venue(*faults: str, settings: SeededSettings | None = None) -> Iterator[Venu
     exchange = LoopbackExchange(SeededMarket(settings or SeededSettings(seed=3)), options)
     is_ready, leave = threading.Event(), threading.Event()
     failed: list[BaseException] = []
+    loops: list[asyncio.AbstractEventLoop] = []
 
     async def play() -> None:
         async with exchange.running():
+            loops.append(asyncio.get_running_loop())
             is_ready.set()
             while not leave.is_set():
                 await anyio.sleep(0.02)
@@ -129,7 +145,7 @@ def venue(*faults: str, settings: SeededSettings | None = None) -> Iterator[Venu
     def run() -> None:
         try:
             anyio.run(play)
-        except BaseException as error:  # noqa: BLE001 - the test's thread raises it
+        except BaseException as error:  # the test's thread raises it
             failed.append(error)
             is_ready.set()
 
@@ -138,7 +154,7 @@ def venue(*faults: str, settings: SeededSettings | None = None) -> Iterator[Venu
     try:
         is_ready.wait()
         if not failed:
-            yield Venue(exchange)
+            yield Venue(exchange, loops[0])
     finally:
         leave.set()
         thread.join()
@@ -174,7 +190,7 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """A session as its tape tells it: its records (the first has seq 1), what the engine said, and when books were lost."""
+    """A session as its tape tells it: its records (the first has seq 1), what the engine said, when books were lost."""
 
     records: NDArray[Any]
     outputs: NDArray[np.int64]
@@ -246,6 +262,24 @@ def _gaps(found: Told, lost: Lost) -> set[int]:
     records = found.records[lost.first_seq - 1 : lost.last_seq]
     is_gap = (records["kind"] == layout.GAP) & np.isin(records["instrument"], (lost.instrument, layout.ALL_INSTRUMENTS))
     return {lost.first_seq, *(np.flatnonzero(is_gap) + lost.first_seq).tolist()}
+
+
+def measured(text: str) -> None:
+    """A figure for docs/reliability.md: pytest shows it with -s."""
+    sys.stdout.write(f"\n  {text}\n")
+
+
+def lasting(short: float, full: float) -> float:
+    """How long a fault lasts: `full` seconds where TAPEWRIGHT_FULL_FAULTS is set, as for docs/reliability.md."""
+    return full if os.environ.get("TAPEWRIGHT_FULL_FAULTS") else short
+
+
+def assert_no_trade_is_missing(found: Told, instruments: int = 2) -> None:
+    """The exchange numbers trades one by one: every one from the first to the last is there, once."""
+    prints = found.records[found.records["kind"] == layout.PRINT]
+    for instrument in range(instruments):
+        ids = prints["c"][prints["instrument"] == instrument].tolist()
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
 
 
 def free_port() -> int:

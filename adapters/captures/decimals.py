@@ -35,12 +35,17 @@ class Grid(dict[str, int]):
         digits = whole + fraction
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 40):
             whole, fraction = _plain(text)
-        fraction = fraction.rstrip("0")
-        if len(fraction) > self._decimals:
-            raise RejectedError(self._off_grid, text)
-        units, rest = divmod(int(whole + fraction.ljust(self._decimals, "0")), self._step)
-        if rest:
-            raise RejectedError(self._off_grid, text)
+            digits = whole + fraction
+        if len(fraction) != self._decimals:
+            fraction = fraction.rstrip("0")
+            if len(fraction) > self._decimals:
+                raise RejectedError(self._off_grid, text)
+            digits = whole + fraction.ljust(self._decimals, "0")
+        units = int(digits)
+        if self._step != 1:
+            units, rest = divmod(units, self._step)
+            if rest:
+                raise RejectedError(self._off_grid, text)
         if units >= VALUE_LIMIT:
             raise RejectedError(Reason.out_of_range, text)
         if units == 0 and not self._is_zero_allowed:

@@ -44,8 +44,7 @@ class RecordBuilder:
         flags: int = 0,
     ) -> None:
         """Append one record with the words a to e."""
-        if ts_receive_ns > self._last_ns:
-            self._last_ns = ts_receive_ns
+        self._last_ns = max(self._last_ns, ts_receive_ns)
         self._buffer += _PACK(ts_exchange_ns, self._last_ns, kind, flags, instrument, source, 0, *words)
 
     def add_book(self, instrument: int, message: BookMessage) -> int:

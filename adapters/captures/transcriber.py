@@ -7,7 +7,7 @@ the levels in it are unknown from then on; a trade or a quote that cannot be rea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias, assert_never
+from typing import Any, NoReturn, TypeAlias, assert_never
 
 import msgspec
 from numpy.typing import NDArray
@@ -134,9 +134,12 @@ class Transcriber:
             if message.update_id <= state.quote_id:
                 raise RejectedError(Reason.old_update)
             state.quote_id = message.update_id
-        bid = (state.prices[message.bid], _traded(state, message.bid_size))
-        ask = (state.prices[message.ask], _traded(state, message.ask_size))
-        self._add(layout.QUOTE, state, source, message, (*bid, *ask, message.update_id))
+        prices, sizes = state.prices, state.sizes
+        words = (
+            prices[message.bid], sizes[message.bid_size] or _refuse_zero(message.bid_size),
+            prices[message.ask], sizes[message.ask_size] or _refuse_zero(message.ask_size), message.update_id,
+        )  # fmt: skip
+        self._add(layout.QUOTE, state, source, message, words)
 
     def _trade(self, message: TradeText, state: InstrumentState, source: int) -> None:
         if "prints" in self._without:
@@ -227,7 +230,8 @@ class Transcriber:
 
 def _traded(state: InstrumentState, text: str) -> int:
     """A size that must be above zero."""
-    size = state.sizes[text]
-    if size == 0:
-        raise RejectedError(Reason.not_above_zero, text)
-    return size
+    return state.sizes[text] or _refuse_zero(text)
+
+
+def _refuse_zero(text: str) -> NoReturn:
+    raise RejectedError(Reason.not_above_zero, text)

@@ -22,10 +22,11 @@ from yapic import json as cryptofeed_json
 from adapters.captures.messages import BookText
 from adapters.captures.report import ImportReport, Reason
 from adapters.feeds.instrument_lists import ListedInstrument, read_lists
-from adapters.feeds.normaliser import FeedMessage, FeedSymbol, Normaliser
+from adapters.feeds.normaliser import FeedMessage, FeedSymbol, Normaliser, to_ns
 from adapters.feeds.venues import Venue
+from engine.bars import NS_PER_MS
 from engine.errors import DataError
-from engine.kernels.layout import GAP_REJECTED, GAP_SEQUENCE
+from engine.kernels.layout import GAP_REJECTED, GAP_SEQUENCE, NEVER, SELL
 
 CHANNELS = ("l2_book", "trades", "ticker", "funding", "liquidations", "open_interest")
 
@@ -104,7 +105,7 @@ class Exchange:
         self._quoted = {name: _quoted_forms(listing.names[name]) for name in symbols}
         self.feed = _build(venue, listing, channels, self.normaliser, keys)
         if are_books_apart:
-            _say_deltas_as_they_come(self.feed)
+            _say_texts_as_they_come(self.feed, self.normaliser)
         else:
             _keep_losses_apart(self.feed, self.normaliser)
 
@@ -216,10 +217,12 @@ def _keep_losses_apart(feed: Any, normaliser: Normaliser) -> None:
     feed._check_update_id = check_alone  # noqa: SLF001 - as above
 
 
-def _say_deltas_as_they_come(feed: Any) -> None:
+def _say_texts_as_they_come(feed: Any, normaliser: Normaliser) -> None:
     """Replace what keeps a book in Binance's classes: nobody reads theirs, and while it is begun their stream waits.
 
     What is called back is each delta with its own ids and its levels as text; the chain is followed by a BookSync.
+    Quotes and trades, nine of ten messages, are said as the text that they are, too: their decimals would be made of
+    text only to be made text again.
     """
     books: dict[str, Any] = {}
 
@@ -232,4 +235,21 @@ def _say_deltas_as_they_come(feed: Any) -> None:
         stamp = feed.timestamp_normalize(message["E"])
         await feed.book_callback("l2_book", book, timestamp, timestamp=stamp, raw=message, delta=delta)
 
-    feed._book = say  # noqa: SLF001 - there is no other way to the deltas alone
+    async def say_quote(message: Any, timestamp: float) -> None:
+        name = feed.exchange_symbol_to_std_symbol(message["s"])
+        normaliser.take_quote(name, message, _ms_to_ns(message["E"]) if "E" in message else to_ns(timestamp))
+
+    async def say_trade(message: Any, _timestamp: float) -> None:
+        name = feed.exchange_symbol_to_std_symbol(message["s"])
+        flags = SELL if message["m"] else 0
+        normaliser.take_trade(name, message["p"], message["q"], _ms_to_ns(message["T"]), message["a"], flags)
+
+    feed._book, feed._ticker, feed._trade = say, say_quote, say_trade  # noqa: SLF001 - there is no other way to texts
+
+
+def _ms_to_ns(ms: Any) -> int:
+    """A time of Binance's; raises ValueError or TypeError where it is none."""
+    ns = int(ms) * NS_PER_MS
+    if not 0 <= ns < NEVER:
+        raise ValueError(f"{ms} is no time in ms")
+    return ns

@@ -92,7 +92,12 @@ class LiveTranscriber(FeedTranscriber):
             super().take_feed(message, source)
             return
         try:
-            self._write(message, state, source)  # type: ignore[arg-type]
+            if kind is QuoteText:
+                self._quote(message, state, source)  # type: ignore[arg-type]
+            elif kind is TradeText:
+                self._trade(message, state, source)  # type: ignore[arg-type]
+            else:
+                self._book(message, state, source)  # type: ignore[arg-type]
         except RejectedError as error:
             self._report.reject(error.reason, self._place, detail=error.detail)
 

@@ -148,40 +148,44 @@ class Normaliser:
         return BookText(self._symbols[symbol].name, ts_ns, ts_receive_ns, *ids, is_snapshot, raw["bids"], raw["asks"])
 
     async def _on_trade(self, trade: Any, _receipt: float) -> None:
-        symbol = self._symbol(trade.symbol, "trades")
+        ts_ns = self._exchange_ns(trade.timestamp, "trades")
+        self.take_trade(trade.symbol, trade.price, trade.amount, ts_ns, trade.id, SELL if trade.side == "sell" else 0)
+
+    def take_trade(self, name: str, price: Any, size: Any, ts_exchange_ns: int, trade: Any, flags: int) -> None:
+        """Note a trade of an instrument (cryptofeed's name), its numbers as texts or decimals, `trade` its id."""
+        symbol = self._symbol(name, "trades")
         if symbol is None:
             return
-        ts_exchange_ns = self._exchange_ns(trade.timestamp, "trades")
         if self._is_old(symbol.name, ts_exchange_ns):
             self.ignored["trade of before the subscription"] += 1
             return
+        if not type(price) is type(size) is str:
+            price, size = _text(price), _text(size)
         self._messages.append(
             TradeText(
-                symbol.name,
-                ts_exchange_ns,
-                self._ts_receive_ns,
-                _text(trade.price),
-                _text(trade.amount),
-                trade_id(trade.id),
-                SELL if trade.side == "sell" else 0,
+                symbol.name, ts_exchange_ns, self._ts_receive_ns, price, size, trade_id(trade), flags,
                 is_numbered=self._venue.has_numbered_trades,
             )
-        )
+        )  # fmt: skip
 
     async def _on_ticker(self, ticker: Any, _receipt: float) -> None:
-        symbol = self._symbol(ticker.symbol, "ticker")
+        ts_ns = self._exchange_ns(ticker.timestamp, "ticker")
+        self.take_quote(ticker.symbol, ticker.raw, ts_ns, ticker.bid, ticker.ask)
+
+    def take_quote(self, name: str, raw: Raw, ts_ns: int, bid_read: Any = None, ask_read: Any = None) -> None:
+        """Note a quote of an instrument (cryptofeed's name) from the raw message, its prices as the class read them."""
+        symbol = self._symbol(name, "ticker")
         if symbol is None:
             return
-        bid_size, ask_size, update_id, bid, ask = self._quote_fields(ticker.raw)
+        bid_size, ask_size, update_id, bid, ask = self._quote_fields(raw)
         if bid_size is None or ask_size is None:
             self.ignored["quote without sizes"] += 1
             return
-        if not (ticker.bid and ticker.ask and bid_size and ask_size):
+        if bid is None or ask is None:
+            bid, ask = bid_read, ask_read
+        if not (bid_size and ask_size) or _is_nothing(bid) or _is_nothing(ask):
             self.ignored["quote of one side only"] += 1
             return
-        if bid is None or ask is None:
-            bid, ask = ticker.bid, ticker.ask
-        ts_ns = self._exchange_ns(ticker.timestamp, "ticker")
         if not type(bid) is type(ask) is type(bid_size) is type(ask_size) is str:
             bid, bid_size, ask, ask_size = _text(bid), _text(bid_size), _text(ask), _text(ask_size)
         self._messages.append(
@@ -275,6 +279,8 @@ def to_ns(seconds: float) -> int:
 
 def trade_id(text: str | int | None) -> int:
     """A trade's id as a number: itself where it is one, else 63 bits of the BLAKE2b hash of its text; 0 for none."""
+    if type(text) is int and 0 <= text <= _ID_BITS:
+        return text
     if text is None or text == "":
         return 0
     digits = str(text)
@@ -286,6 +292,11 @@ def trade_id(text: str | int | None) -> int:
 def _levels(side: Mapping[Any, Any] | Sequence[tuple[Any, Any]]) -> list[tuple[str, str]]:
     pairs = side.items() if isinstance(side, Mapping) else side
     return [(_text(price), _text(size)) for price, size in pairs]
+
+
+def _is_nothing(price: Any) -> bool:
+    """Whether a price is none, or zero."""
+    return not price or (type(price) is str and price[0] == "0" and not price.strip("0."))
 
 
 def _text(value: Decimal | str | float | None) -> str:

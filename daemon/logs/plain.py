@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from decimal import Decimal
 from enum import Enum
 from numbers import Integral
 from pathlib import PurePath
@@ -48,6 +49,8 @@ def plain(value: object, redact: Redact, depth: int = 0) -> object:  # noqa: PLR
             return float(value) if math.isfinite(value) else str(value)
         case str():
             return text(value, redact)
+        case Decimal():
+            return str(value)
         case bytes() | bytearray() | memoryview():
             return text(bytes(value[:_SEARCHED_CHARS_MAX]).decode("utf-8", "backslashreplace"), redact)
         case PurePath():

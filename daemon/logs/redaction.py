@@ -74,7 +74,7 @@ def redacted(text: str) -> str:
         text = _STREAM_KEY.sub(HIDDEN, _USER.sub(HIDDEN, text))
     if "=" in text or ":" in text or "," in text or "%3" in text:
         text = _PAIR.sub(_pair_hidden, _HEADER.sub(rf"\g<head>{HIDDEN}", text))
-    return _BEARER.sub(rf"\g<1>{HIDDEN}", text)
+    return _BEARER.sub(rf"\g<1>{HIDDEN}", text) if "bearer" in text.lower() else text
 
 
 def _pair_hidden(found: re.Match[str]) -> str:

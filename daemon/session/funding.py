@@ -69,20 +69,25 @@ class FundingWatch:
         self._log = get_logger("funding")
 
     async def run(self) -> None:
-        """Look every second, until cancelled; after a restart first for what was settled meanwhile."""
-        if self._down_from_ns is not None:
-            for index, instrument in enumerate(self._instruments):
-                if "funding" in instrument.channels and instrument.kind != "spot":
-                    await self._ask(index, instrument, self._down_from_ns)
-        while True:
-            await anyio.sleep(_LOOK_SECONDS)
+        """Look every second, until cancelled; after a restart also for what was settled meanwhile.
+
+        Each instrument is looked after by itself: one whose REST answers wait out a ban keeps no other's alarm back.
+        """
+        async with anyio.create_task_group() as tasks:
             for index, instrument in enumerate(self._instruments):
                 if instrument.kind == "spot":
                     continue
-                if "funding" in instrument.channels:
-                    await self._look(index, instrument)
-                elif self._static is not None:
-                    self._pay_static(index)
+                tasks.start_soon(self._keep, index, instrument)
+                if self._down_from_ns is not None and "funding" in instrument.channels:
+                    tasks.start_soon(self._ask, index, instrument, self._down_from_ns)
+
+    async def _keep(self, index: int, instrument: TapeInstrument) -> None:
+        while True:
+            await anyio.sleep(_LOOK_SECONDS)
+            if "funding" in instrument.channels:
+                await self._look(index, instrument)
+            elif self._static is not None:
+                self._pay_static(index)
 
     async def _look(self, index: int, instrument: TapeInstrument) -> None:
         now_ns = self._venue_now_ns()
@@ -109,7 +114,10 @@ class FundingWatch:
             )  # fmt: skip
         if late_ns >= _ASK_AFTER_NS and now_ns - due.asked_ns >= _ASK_EVERY_NS:
             due.asked_ns = now_ns
-            await self._ask(index, instrument, due.settled_ns - NS_PER_SECOND)
+            # A ban may last for longer than the alarm can wait.
+            patience_ns = _ASK_EVERY_NS if due.is_alarmed else min(_ASK_EVERY_NS, _ALARM_AFTER_NS - late_ns)
+            with anyio.move_on_after(patience_ns / NS_PER_SECOND):
+                await self._ask(index, instrument, due.settled_ns - NS_PER_SECOND)
 
     async def _ask(self, index: int, instrument: TapeInstrument, since_ns: int) -> None:
         """Write down what REST has of an instrument since a time, as far as it is not paid yet."""

@@ -39,6 +39,7 @@ class Guard:
         self._file = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         os.ftruncate(self._file, _MARK.size)
         self._map = mmap.mmap(self._file, _MARK.size)
+        _MARK.pack_into(self._map, 0, 0, 0, 0)  # what the last process left there has been noted
         self._seconds = timeout_ms / 1000
         self._is_inside = False
         self._is_over = False

@@ -32,7 +32,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class RunLoop:
-    """Owns the engine of a session. `run` and `tick` are its tasks; `publish` hears of every step, and never waits."""
+    """Owns the engine of a session. `run` and `tick` are its tasks; `publish` hears of steps that say something."""
 
     def __init__(
         self, driver: TapeDriver, sequencer: Sequencer, recorder: Recorder, pump: StorePump, clock: SessionClock,
@@ -91,7 +91,8 @@ class RunLoop:
             records = self._sequencer.take()
             first_ns = first_ns or int(records["ts_receive_ns"][0])
             self._driver.consume(self._recorder.append(records), records)
-            failures += self._taken_failures()
+            if self._replay.failures:
+                failures += self._taken_failures()
         self.stepped_ns = time.monotonic_ns()
         if not first_ns:
             return
@@ -115,16 +116,17 @@ class RunLoop:
         engine = self._replay.engine
         first_output, outputs = engine.drain()
         samples = engine.samples()
-        first_sample = int(engine.state.core["step"][0]) - len(samples)
+        first_sample = engine.step_count - len(samples)
         return Said(first_output, outputs, first_sample, samples, self._recorder.last_seq, time.monotonic_ns())
 
     def _hand_on(self, failures: Sequence[Failure]) -> None:
         log, said = self._replay.account.log, self._said()
         lines = list(log)
         log.clear()
-        self.applied_seq = self._recorder.last_seq
+        self.applied_seq = said.last_seq
         if self._applied is not None:
             self._applied.set()
             self._applied = None
         self._pump.publish(said)
-        self._publish(Step(said, lines, failures))
+        if len(said.outputs) or lines or failures:
+            self._publish(Step(said, lines, failures))

@@ -32,7 +32,7 @@ logs: {format: json}
 """
 """Two strategies that trade often: one in machine code on books, one in Python on bars of a second."""
 _SEED, _SEEDED_EVENTS_PER_SECOND = 1, 200.0
-_STREAMS = {
+STREAMS = {
     Channel.depth: "btcusdt@depth@100ms", Channel.quote: "btcusdt@bookTicker", Channel.aggregate: "btcusdt@aggTrade",
     Channel.mark: "btcusdt@markPrice",
 }  # fmt: skip
@@ -50,19 +50,19 @@ def new_market() -> tuple[Market, str]:
     """The market, and what it is called."""
     if CAPTURE.exists():
         return CaptureMarket(CaptureSettings(CAPTURE)), CAPTURE.name
-    settings = SeededSettings(_SEED, (SYMBOL,), events_per_second=_SEEDED_EVENTS_PER_SECOND)
+    settings = SeededSettings(_SEED, (SYMBOL,), events_per_second=_SEEDED_EVENTS_PER_SECOND, funding_seconds=28_800)
     return SeededMarket(settings), f"seeded market {_SEED}"
 
 
 def payloads_of(market: Market) -> Iterator[tuple[int, Frame]]:
     """All that a market that has begun says on the streams of a session, each with its time, until its end."""
     while (at_ns := market.next_ns()) is not None:
-        yield from ((at_ns, frame) for frame in market.step() if frame.channel in _STREAMS)
+        yield from ((at_ns, frame) for frame in market.step() if frame.channel in STREAMS)
 
 
 def text_of(frame: Frame) -> str:
     """A frame as a combined stream says it."""
-    return wrapped(_STREAMS[frame.channel], frame).decode()
+    return wrapped(STREAMS[frame.channel], frame).decode()
 
 
 def frames_of(market: Market, start_ns: int, most: int) -> list[TimedFrame]:
@@ -82,6 +82,5 @@ def snapshot_of(market: Market, start_ns: int) -> bytes:
     timeline.begin(start_ns)
     market.begin(timeline)
     depth = market.depth(SYMBOL, 1_000)
-    return msgspec.json.encode(
-        {"lastUpdateId": depth.last_id, "E": depth.stamp_ms, "T": depth.stamp_ms, "bids": depth.bids, "asks": depth.asks}
-    )  # fmt: skip
+    times = {"lastUpdateId": depth.last_id, "E": depth.stamp_ms, "T": depth.stamp_ms}
+    return msgspec.json.encode(times | {"bids": depth.bids, "asks": depth.asks})

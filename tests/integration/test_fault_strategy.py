@@ -14,7 +14,7 @@ from tests.sessions import CONFIG, Daemon, cli, exchange, wait_until
 
 HEAD = """
 def schema():
-    return {{"id": "{name}", "timer_ms": 200}}
+    return {{"id": "{name}", "name": "{name}", "timer_ms": 200}}
 
 
 def on_init(ctx):
@@ -29,26 +29,46 @@ def on_timer(ctx):
 
 def fail(ctx):
 """
+LATE = "took longer than 200 ms"
+HOLDS_ON = """
+    while True:
+        try:
+            while True:
+                ctx.state["turns"] = 1
+        except Exception:
+            pass
+"""
+SWALLOWS = """
+    try:
+        while True:
+            pass
+    except BaseException:
+        ctx.buy(0.01)
+"""
+ORDERS_FIRST = """
+    for _ in range(3):
+        ctx.buy(0.01)
+    ctx.state["sent"] = (1, 2, 3)
+    while True:
+        pass
+"""
+WRITES = """
+    pass
+
+
+def on_bar(ctx, i):
+"""
 BODIES = {
     "raises": ("    raise ValueError('no such luck')", "ValueError: no such luck"),
     "leaves": ("    raise SystemExit(3)", "SystemExit: 3"),
-    "loops": ("    while True:\n        pass", "took longer than 200 ms"),
-    "holds_on": (
-        "    while True:\n        try:\n            while True:\n                ctx.state['turns'] = 1\n"
-        "        except Exception:\n            pass",
-        "took longer than 200 ms",
-    ),
-    "swallows": (
-        "    try:\n        while True:\n            pass\n    except BaseException:\n        ctx.buy(0.01)",
-        "took longer than 200 ms",
-    ),
-    "orders_first": (
-        "    for _ in range(3):\n        ctx.buy(0.01)\n    ctx.state['sent'] = (1, 2, 3)\n    while True:\n        pass",
-        "took longer than 200 ms",
-    ),
-    "writes": ("    pass\n\n\ndef on_bar(ctx, i):\n    ctx.close[0] = 0.0", "read-only"),
-    "writes_volume": ("    pass\n\n\ndef on_bar(ctx, i):\n    ctx.volume *= 2", "read-only"),
+    "loops": ("    while True:\n        pass", LATE),
+    "holds_on": (HOLDS_ON, LATE),
+    "swallows": (SWALLOWS, LATE),
+    "orders_first": (ORDERS_FIRST, LATE),
+    "writes": (WRITES + "    ctx.close[0] = 0.0", "read-only"),
+    "writes_volume": (WRITES + "    ctx.volume *= 2", "read-only"),
 }
+"""What each does at its tenth timer (or first bar), and what is said of it."""
 HEALTHY = ("ema_cross", "market_maker")
 MARK = struct.Struct("<qqq")
 
@@ -123,7 +143,7 @@ def _repair_and_start(daemon: Daemon) -> None:
 def _assert_nothing_missed(daemon: Daemon, folder: Path) -> None:
     """The session's tape through the healthy strategies alone gives the fills that they had beside the others."""
     config, store = folder / "healthy.yaml", folder / "healthy.sqlite"
-    config.write_text(CONFIG, encoding="utf-8")
+    config.write_text(CONFIG.replace("mode: paper", "mode: backtest"), encoding="utf-8")
     done = cli(
         "--home", str(folder / "other"), "replay", str(daemon.tape), str(config), "--store-path", str(store), "--json"
     )
@@ -158,10 +178,8 @@ def test_a_call_that_kills_the_process_twice_is_left_out(name: str, body: str, t
     home = tmp_path / "home"
     write(home, name, body)
     with exchange("--seed", "3") as venue, Daemon(home, venue, config=config_with(name)) as daemon:
-        for start in range(2):
-            if start:
-                daemon.again()
-            _await_end(daemon)
+        _await_end(daemon)
+        _await_end(daemon.again())
         daemon.again().running().synchronised()
         daemon.lines.wait_for("strategy faulted: it is told nothing more, the others run on", strategy=name)
         seen = len(daemon.lines.of("fill"))
@@ -189,7 +207,8 @@ def _await_end(daemon: Daemon) -> None:
         if daemon.process.poll() is not None:
             return True
         content = mark.read_bytes() if mark.exists() else b""
-        if len(content) != MARK.size or not MARK.unpack(content)[0] or (standing and standing[-1] != content):
+        is_inside = len(content) == MARK.size and MARK.unpack(content)[0] == 1 and bool(daemon.lines.of("running"))
+        if not is_inside or (standing and standing[-1] != content):
             standing.clear()
         else:
             standing.append(content)

@@ -1,7 +1,7 @@
 """Acceptance on the real capture: a session that hears it whole loses nothing, and its tape proves all it did.
 
 At full speed the exchange waits for the daemon, so that each message must be on the tape once; at ten times the
-capture's own speed a piece of it shows that time passes as it should. Both are started once and looked at by all tests.
+capture's own speed a piece of it shows that time passes as it should.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import json
 from bisect import bisect_right
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -113,15 +112,6 @@ def piece_of(capture: Path, path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=["full speed", "ten times"])
-def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    folder = tmp_path_factory.mktemp("played")
-    if request.param == "full speed":
-        yield play(folder / "home", CAPTURE, "0", 10)
-    else:
-        yield play(folder / "home", piece_of(CAPTURE, folder / "piece.gz"), "10", 2)
-
-
 def stored_runs(played: Played) -> tuple[RunRow, RunRow]:
     """The paper run and the replay's."""
     with StoreReader(played.store) as reader:
@@ -135,7 +125,7 @@ def messages(records: Records) -> Records:
     return records[(records["kind"] == layout.LEVEL) & ((records["flags"] & layout.LAST) != 0)]
 
 
-def test_every_depth_message_after_the_snapshot_is_on_the_tape_once_in_order(played: Played) -> None:
+def every_depth_message_after_the_snapshot_is_on_the_tape_once_in_order(played: Played) -> None:
     found = messages(played.records)
     is_snapshot = (found["flags"] & layout.SNAPSHOT) != 0
     assert is_snapshot.tolist() == [True] + [False] * (len(found) - 1)
@@ -145,19 +135,19 @@ def test_every_depth_message_after_the_snapshot_is_on_the_tape_once_in_order(pla
     assert len(ids) > 0.9 * len(sent)
 
 
-def test_every_trade_since_the_connection_is_on_the_tape_once_in_order(played: Played) -> None:
+def every_trade_since_the_connection_is_on_the_tape_once_in_order(played: Played) -> None:
     ids = played.records["c"][played.records["kind"] == layout.PRINT].tolist()
     assert ids == played.ids["trades"][-len(ids) :]
     assert len(ids) > 0.9 * len(played.ids["trades"])
 
 
-def test_nothing_was_lost_before_the_end(played: Played) -> None:
+def nothing_was_lost_before_the_end(played: Played) -> None:
     gaps = played.records[played.records["kind"] == layout.GAP]
     last = int(messages(played.records)["ts_receive_ns"][-1])
     assert [int(gap["a"]) for gap in gaps if gap["ts_receive_ns"] <= last] == []
 
 
-def test_the_books_bear_out_the_venues_quotes(played: Played) -> None:
+def the_books_bear_out_the_venues_quotes(played: Played) -> None:
     done = cli("verify", str(played.tape), "--json")
     verdict = json.loads(done.stdout)
     assert done.returncode == 0, verdict
@@ -167,7 +157,7 @@ def test_the_books_bear_out_the_venues_quotes(played: Played) -> None:
     assert verdict["strategies"] == list(STRATEGIES)
 
 
-def test_the_session_equals_its_replay(played: Played) -> None:
+def the_session_equals_its_replay(played: Played) -> None:
     verdict = played.verdict
     assert (verdict["equal"], verdict["sound"], verdict["starts"]) == (True, True, 1)
     assert verdict["session_hash"] == verdict["replay_hash"] == played.hash == played.replayed["hash"]
@@ -175,7 +165,7 @@ def test_the_session_equals_its_replay(played: Played) -> None:
     assert verdict["records"] == len(played.records)
 
 
-def test_the_replay_of_its_tape_gives_the_same_rows(played: Played) -> None:
+def the_replay_of_its_tape_gives_the_same_rows(played: Played) -> None:
     paper, replay = stored_runs(played)
     assert compare_runs(played.store, paper, replay) is None
     assert (paper.outputs_stored, paper.samples_stored, paper.hash) == (
@@ -193,7 +183,7 @@ def _rows(reader: StoreReader, table: str, run_id: int) -> list[tuple[Any, ...]]
     return list(reader.stream(f"SELECT {columns} FROM {table} WHERE run_id = ? ORDER BY n", (run_id,)))
 
 
-def test_every_strategy_traded_and_paid_or_got_funding(played: Played) -> None:
+def every_strategy_traded_and_paid_or_got_funding(played: Played) -> None:
     """Equal rows of nothing would prove nothing."""
     paper, _ = stored_runs(played)
     with StoreReader(played.store) as reader:
@@ -209,12 +199,29 @@ def test_every_strategy_traded_and_paid_or_got_funding(played: Played) -> None:
     assert equity[-1].equity != equity[0].equity
 
 
-def test_what_was_held_back_waited_and_was_not_left_out(played: Played) -> None:
+def what_was_held_back_waited_and_was_not_left_out(played: Played) -> None:
     """Receive times never fall, and records of the capture stand in the order of its messages."""
     times = played.records["ts_receive_ns"]
     assert bool((np.diff(times) >= 0).all())
     ids = messages(played.records)["c"]
     assert bool((np.diff(ids) > 0).all())
+
+
+@pytest.mark.parametrize("speed", ["full speed", "ten times"])
+def test_a_session_that_hears_a_capture_proves_all_it_did(tmp_path: Path, speed: str) -> None:
+    """One test for each speed: what it plays takes long, and is looked at from every side."""
+    if speed == "full speed":
+        played = play(tmp_path / "home", CAPTURE, "0", 10)
+    else:
+        played = play(tmp_path / "home", piece_of(CAPTURE, tmp_path / "piece.gz"), "10", 2)
+    every_depth_message_after_the_snapshot_is_on_the_tape_once_in_order(played)
+    every_trade_since_the_connection_is_on_the_tape_once_in_order(played)
+    nothing_was_lost_before_the_end(played)
+    the_books_bear_out_the_venues_quotes(played)
+    the_session_equals_its_replay(played)
+    the_replay_of_its_tape_gives_the_same_rows(played)
+    every_strategy_traded_and_paid_or_got_funding(played)
+    what_was_held_back_waited_and_was_not_left_out(played)
 
 
 def test_the_capture_can_be_read_at_all() -> None:

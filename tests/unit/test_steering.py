@@ -5,6 +5,7 @@ Each run is driven twice: live, with a guard that really interrupts, and again f
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -64,6 +65,12 @@ def on_timer(ctx):
         {trouble}
     note(ctx, "timer", count)
 """
+HOLDING = """
+def on_timer(ctx):
+    if ctx.position.size == 0 and not ctx.state.get(ctx.symbol):
+        ctx.state[ctx.symbol] = True
+        ctx.buy(0.05)
+"""
 Entry = tuple[int, Command]
 
 
@@ -92,7 +99,8 @@ def replay_of(
 
 
 def driven(
-    replay: TapeReplay, commands: Sequence[Entry] = (), *, resumed_at: int | None = None, again: TapeReplay | None = None
+    replay: TapeReplay, commands: Sequence[Entry] = (), *, resumed_at: int | None = None,
+    again: TapeReplay | None = None,
 ) -> RunResult:  # fmt: skip
     """Drive a run over its tape with commands after so many records; perhaps it goes on in another one midway."""
     (records,) = replay.tape.batches()
@@ -170,7 +178,7 @@ def test_one_that_is_started_again_is_initialised_and_keeps_its_state(tmp_path: 
     assert sum(line.endswith("init") for line in lines) == 2
     assert lines[0].endswith("init")
     timers = [float(line.split()[0]) for line in lines if "timer" in line]
-    assert max(after - before for before, after in zip(timers, timers[1:], strict=False)) > 200
+    assert max(after - before for before, after in itertools.pairwise(timers)) > 200
     assert timers[-1] == 2_800
 
 
@@ -182,9 +190,7 @@ def test_stopping_and_starting_twice_does_nothing_more(tmp_path: Path) -> None:
 
 
 def test_flatten_closes_one_strategy_or_one_market_or_all(tmp_path: Path) -> None:
-    holding = 'def on_timer(ctx):\n    if ctx.position.size == 0 and not ctx.state.get(ctx.symbol):\n' \
-              '        ctx.state[ctx.symbol] = True\n        ctx.buy(0.05)\n'  # fmt: skip
-    strategies = [written(tmp_path, holding, name=name, timer_ms=100) for name in ("first", "second")]
+    strategies = [written(tmp_path, HOLDING, name=name, timer_ms=100) for name in ("first", "second")]
     for command, left in (
         (Flatten(), []),
         (Flatten(strategy=1), [0, 1]),
