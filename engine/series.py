@@ -39,7 +39,6 @@ class Window:
         self._matrix: FloatColumn | None = None
         self.close = bars.close[: self.stop]
 
-
     def show(self, stop: int, bars: Bars | None = None) -> None:
         """Let the first `stop` bars be seen, and none after them; `bars`: those held so far, with more after them."""
         self.stop = stop
