@@ -44,7 +44,8 @@ from engine.isolation import Policy
 from engine.kernels.compile import is_compiled
 from engine.market import Market
 from engine.replay import Replay, RunResult, StrategyRun
-from engine.tape_replay import TapeInput, TapeReplay
+from engine.tape_input import TapeInput
+from engine.tape_replay import TapeReplay
 from strategies.registry import Registry
 
 SNAPSHOTS_COUNT = 4

@@ -23,7 +23,7 @@ from engine.instruments import Instrument
 from engine.kernels import layout
 from engine.market import FundingSeries, Market, static_funding
 from engine.settings import RunSettings
-from engine.tape_replay import TapeInput, bars_of_tape
+from engine.tape_input import TapeInput, bars_of_tape
 
 BARS, BOOK_CHANNELS = "bars", ("book", "prints", "quotes")
 _INFERRED = "finest decimals seen"

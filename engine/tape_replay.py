@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,68 +12,23 @@ from numpy.typing import NDArray
 
 from engine.bars import Bars, timeframe_ns
 from engine.book_engine import BookEngine
-from engine.book_state import CALLBACKS, Latency, Listener, TapeMarket
+from engine.book_state import CALLBACKS, Listener
 from engine.boundary import strategy_boundary
-from engine.columns import BarRow, GrowingBars
+from engine.columns import BarRow
 from engine.commands import Command
 from engine.compiled import CompiledCallback
 from engine.ctx import LogLine
 from engine.errors import StrategyError
-from engine.instruments import Instrument
 from engine.isolation import Aborted, Failure, Fate, InterruptedCallbackError, Policy, Unwatched, Watch
 from engine.kernels import layout
 from engine.reading import OrderReader, scale_of
 from engine.replay import Progress, RunResult, StrategyRun, plain_state
+from engine.run_bars import RunBars
 from engine.settings import RunSettings
 from engine.steering import Steering, listen_to
 from engine.tape_ctx import TapeAccount, TapeContext, open_orders
+from engine.tape_input import TapeInput
 from engine.telling import NAMES, Runner, Teller
-
-Batches = Callable[[], Iterable[NDArray[Any]]]
-
-
-class TapeInput(msgspec.Struct, frozen=True):
-    """What a run on a tape reads: instruments, what it holds of each; at each call all its records from the start."""
-
-    instruments: tuple[Instrument, ...]
-    markets: tuple[TapeMarket, ...]
-    batches: Batches
-    latencies: tuple[Latency, ...] = ()
-    records: int = 0
-
-
-def bars_of_tape(tape: TapeInput, settings: RunSettings, timeframes: Sequence[tuple[int, str]]) -> list[Bars]:
-    """Bars built from the tape's prints, one Bars for each (instrument, timeframe): exactly those the engine builds."""
-    pairs = [(market, timeframe_ns(timeframe)) for market, timeframe in timeframes]
-    engine = BookEngine(settings, tape.instruments, tape.markets, (), pairs, tape.latencies)
-    parts = []
-    for records in tape.batches():
-        engine.advance(records, 0, len(records))
-        parts.append(engine.bar_rows())
-    rows = np.concatenate(parts) if parts else np.zeros(0, dtype=layout.BAR_ROW)
-    numbers = [(int(row["instrument"]), int(row["timeframe_ns"])) for row in engine.state.builders]
-    return [
-        _bars(
-            rows[rows["builder"] == numbers.index((market, timeframe_ns(timeframe)))],
-            tape.instruments[market],
-            timeframe,
-        )
-        for market, timeframe in timeframes
-    ]
-
-
-def _bars(rows: NDArray[Any], instrument: Instrument, timeframe: str) -> Bars:
-    def prices(name: str) -> NDArray[np.float64]:
-        found, places = np.unique(rows[name], return_inverse=True)
-        exact = np.array([float(int(ticks) * instrument.tick_size) for ticks in found], dtype=np.float64)
-        return exact[places]
-
-    volumes, places = np.unique(rows["volume"], return_inverse=True)
-    exact = np.array([float(int(lots) * instrument.lot_size) for lots in volumes], dtype=np.float64)
-    return Bars(
-        instrument.symbol, timeframe, np.ascontiguousarray(rows["start_ns"]), prices("open"), prices("high"),
-        prices("low"), prices("close"), exact[places],
-    )  # fmt: skip
 
 
 class TapeReplay:
@@ -107,38 +62,21 @@ class TapeReplay:
             [self._listener(index, run) for index, run in enumerate(runs)],
             [(market, timeframe_ns(frame)) for market, frame in wanted], tape.latencies,
         )  # fmt: skip
-        self.columns = {
-            (market, frame): GrowingBars(tape.instruments[market], frame) for market, frame in wanted if is_growing
-        }
-        bars = self._known_bars(settings)
-        self._builders = [
-            (int(row["instrument"]), int(row["timeframe_ns"])) for row in self.engine.state.builders
+        with_bars = [
+            (market, frame) for run, frame in zip(runs, self._frames, strict=True)
+            if run.strategy.on_bar is not None for market in run.markets
         ]  # fmt: skip
-        self._is_bar_new = [True] * len(self._builders)
+        self.bars = RunBars(self.engine, tape, settings, wanted, with_bars, is_growing=is_growing)
         self.account = TapeAccount(self.engine)
         self._states: list[dict[str, Any]] = [{} for _ in runs]
         self._runners = {
-            (index, market): self._runner(index, run, market, bars[market, self._frames[index]])
+            (index, market): self._runner(index, run, market, self.bars.held((market, self._frames[index])))
             for index, run in enumerate(runs) for market in run.markets
         }  # fmt: skip
         self._teller = Teller(self.engine, self.scales, tuple(run.name for run in runs))
         self._steering = Steering(self.engine, self.policy)
         self._consumed = 0
         self._is_started = False
-
-    def _known_bars(self, settings: RunSettings) -> dict[tuple[int, str], Bars]:
-        """The bars of each (market, timeframe): empty ones that will grow, or all of the tape's."""
-        places = [(market, frame) for run, frame in zip(self.runs, self._frames, strict=True) for market in run.markets]
-        if self.columns:
-            return {place: columns.bars() for place, columns in self.columns.items()}
-        with_bars = [
-            (market, frame) for run, frame in zip(self.runs, self._frames, strict=True)
-            if run.strategy.on_bar is not None for market in run.markets
-        ]  # fmt: skip
-        known = {place: GrowingBars(self.tape.instruments[place[0]], place[1]).bars() for place in places}
-        if with_bars:
-            known |= dict(zip(with_bars, bars_of_tape(self.tape, settings, with_bars), strict=True))
-        return known
 
     def _compiled_state(self, run: StrategyRun) -> NDArray[Any] | None:
         make = run.strategy.compiled_state
@@ -197,8 +135,7 @@ class TapeReplay:
             if wake != layout.WAKE_EVENT:
                 break
             self._tell(records[position - 1])
-        if self.columns and self.engine.has_bar_rows():
-            self._collect_bars()
+        self.bars.collect()
         self._consumed += len(records)
 
     def run(self, progress: Progress | None = None) -> RunResult:
@@ -236,7 +173,7 @@ class TapeReplay:
         runner = self._runners[strategy, market]
         bar_index = 0
         if event == layout.BAR_EVENT:
-            bar_index = self._show_bar(runner, int(core["event_word"][0]))
+            bar_index = self.bars.show(runner.context, market, int(core["event_word"][0]))
             if bar_index < 0:
                 return
         runner.told = (NAMES[event], int(core["ts_ns"][0]))
@@ -312,37 +249,12 @@ class TapeReplay:
         state.clear()
         state.update(msgspec.msgpack.decode(packed))
 
-    def _show_bar(self, runner: Runner, builder: int) -> int:
-        """Show the bar that has closed; its index, or -1 where it follows none that is known."""
-        if not self.columns:
-            index = int(self.engine.state.builders["closed_count"][builder]) - 1
-            runner.context.show(index + 1)
-            return index
-        self._collect_bars()
-        context = runner.context
-        columns = self.columns[runner.market, context.timeframe]
-        if not self._is_bar_new[builder]:
-            return -1
-        if len(columns) > context.stop:
-            context.show(len(columns), columns.bars())
-        return len(columns) - 1
-
-    def _collect_bars(self) -> None:
-        for row in self.engine.bar_rows().tolist():
-            builder, *words, _prints, _closed_ns = row
-            market, length_ns = self._builders[builder]
-            for (own, frame), columns in self.columns.items():
-                if own == market and timeframe_ns(frame) == length_ns:
-                    self._is_bar_new[builder] = columns.take_built(BarRow(*words))
-
     def take_history(self, market: int, timeframe: str, rows: list[BarRow], partial: BarRow | None) -> None:
         """Take bars of before the run, or of a time that it has not seen, where some strategy has such bars."""
-        columns = self.columns.get((market, timeframe))
-        if columns is None or not columns.take_history(rows, partial):
-            return
+        bars = self.bars.take_history((market, timeframe), rows, partial)
         for runner in self._runners.values():
-            if runner.market == market and runner.context.timeframe == timeframe:
-                runner.context.show(len(columns), columns.bars())
+            if bars is not None and runner.market == market and runner.context.timeframe == timeframe:
+                runner.context.show(len(bars), bars)
 
     def command(self, command: Command) -> None:
         """Carry out a command between two records; one that names what the run has not does nothing."""
@@ -392,8 +304,7 @@ class TapeReplay:
                 "calls": self._calls,
                 "failed": self._failed,
                 "fates": self._fates,
-                "columns": [columns.snapshot() for columns in self.columns.values()],
-                "new_bars": self._is_bar_new,
+                "bars": self.bars.snapshot(),
                 "drained": self.engine.drained,
             },
             enc_hook=plain_state,
@@ -420,9 +331,7 @@ class TapeReplay:
         for index, fate in enumerate(self._fates):
             if fate != "running":
                 self.engine.mute(index)
-        for columns, stored in zip(self.columns.values(), found["columns"], strict=True):
-            columns.restore(stored)
-        self._is_bar_new = list(found["new_bars"])
+        self.bars.restore(found["bars"])
         for (strategy, market), (stop, told, asked) in zip(self._runners, found["shown"], strict=True):
             self._show_again(strategy, market, stop, told, [_as_key(key) for key in asked])
 
@@ -437,21 +346,11 @@ class TapeReplay:
 
     def _show_again(self, strategy: int, market: int, stop: int, told: list[Any], asked: list[tuple[Any, ...]]) -> None:
         runner = self._runners[strategy, market]
-        if self.columns:
-            columns = self.columns[market, self._frames[strategy]].bars()
-            if stop:
-                runner.context.show(stop, msgspec.structs.replace(columns, **_first(columns, stop)))
-            with suppress(StrategyError):  # an indicator of other code, which nobody asks for any more
-                runner.context.ind.ask(asked)
-        else:
-            runner.context.show(stop)
+        self.bars.show_again(runner.context, market, stop)
+        with suppress(StrategyError):  # an indicator of other code, which nobody asks for any more
             runner.context.ind.ask(asked)
         runner.told = (told[0], told[1])
         runner.reader.know(open_orders(self.engine, strategy * len(self.scales) + market))
-
-
-def _first(bars: Bars, count: int) -> dict[str, NDArray[Any]]:
-    return {name: getattr(bars, name)[:count] for name in ("ts_ns", "open", "high", "low", "close", "volume")}
 
 
 def _as_key(value: Any) -> Any:

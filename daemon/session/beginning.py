@@ -58,7 +58,7 @@ async def write_history(
     paper = config.daemon.paper
     if paper.warmup == "none" or paper.warmup_bars == 0:
         return
-    for (market, timeframe), columns in replay.columns.items():
+    for (market, timeframe), columns in replay.bars.columns.items():
         runs = [run for run in replay.runs if market in run.markets and run.strategy.on_bar is not None]
         if not runs:
             continue

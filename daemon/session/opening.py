@@ -23,7 +23,8 @@ from engine.book_state import TapeMarket
 from engine.errors import ConfigError, DataError
 from engine.isolation import Aborted, Policy, Watch
 from engine.replay import StrategyRun
-from engine.tape_replay import TapeInput, TapeReplay
+from engine.tape_input import TapeInput
+from engine.tape_replay import TapeReplay
 from strategies.registry import Registry
 
 # What a running account cannot change: everything but this may be another after a restart.

@@ -34,7 +34,8 @@ from engine.instruments import Instrument
 from engine.replay import RunResult, StrategyRun
 from engine.settings import BookExecution, Commission, RunSettings
 from engine.strategy import Strategy, resolve_params
-from engine.tape_replay import TapeInput, TapeReplay
+from engine.tape_input import TapeInput
+from engine.tape_replay import TapeReplay
 from strategies.loading import load_strategy
 from tests.bench.measuring import MEGABYTE, ROOT, Section, forget_peak, peak_bytes
 

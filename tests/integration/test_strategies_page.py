@@ -22,7 +22,8 @@ from engine.reading import OrderUpdate
 from engine.replay import Replay, RunResult, StrategyRun
 from engine.settings import BookExecution, RunSettings, Sizing
 from engine.tape_ctx import Book, FundingEvent, Gap, Print, TapeContext
-from engine.tape_replay import TapeInput, TapeReplay
+from engine.tape_input import TapeInput
+from engine.tape_replay import TapeReplay
 from strategies.entry_exit import PartWindow
 from strategies.registry import Registry
 from tests.tapes import FLOW_OFFSET_NS, order_flow

@@ -30,7 +30,8 @@ from engine.kernels import layout
 from engine.replay import RunResult, StrategyRun
 from engine.settings import BookExecution
 from engine.strategy import Strategy
-from engine.tape_replay import TapeReplay, bars_of_tape
+from engine.tape_input import bars_of_tape
+from engine.tape_replay import TapeReplay
 from strategies.loading import load_strategy
 from tests.replay.tape_runs import SLOW, flow, message_stops, run_of, settings_of, tape_of, two_flows
 
@@ -257,8 +258,8 @@ def assert_stands_equal(driver: TapeDriver, other: TapeDriver) -> None:
     assert driver.replay._states == other.replay._states
     assert driver.replay.fates == other.replay.fates
     assert [run.params for run in driver.replay.runs] == [run.params for run in other.replay.runs]
-    for place, columns in driver.replay.columns.items():
-        assert columns.snapshot() == other.replay.columns[place].snapshot()
+    for place, columns in driver.replay.bars.columns.items():
+        assert columns.snapshot() == other.replay.bars.columns[place].snapshot()
 
 
 SEEDS = some.integers(0, 2**32 - 1)
@@ -355,7 +356,7 @@ def test_bars_that_grow_are_those_of_a_first_pass(folder: Path, seed: int, cuts:
     assert growing._states == known._states
     places = [(market, frame) for frame in ("1s", "3s") for market in every]
     for place, bars in zip(places, bars_of_tape(tape, settings_of(), places), strict=True):
-        columns = growing.columns[place].bars()
+        columns = growing.bars.columns[place].bars()
         assert len(columns.ts_ns) >= 2
         for name in ("ts_ns", "open", "high", "low", "close", "volume"):
             np.testing.assert_array_equal(getattr(columns, name), getattr(bars, name))

@@ -17,7 +17,8 @@ from engine.kernels import layout
 from engine.replay import RunResult, StrategyRun
 from engine.settings import BookExecution, Commission, RunSettings
 from engine.strategy import Strategy, resolve_params
-from engine.tape_replay import TapeInput, TapeReplay
+from engine.tape_input import TapeInput
+from engine.tape_replay import TapeReplay
 from strategies.loading import load_strategy
 from strategies.registry import SHIPPED
 from tests.tapes import FLOW_OFFSET_NS, merged, order_flow

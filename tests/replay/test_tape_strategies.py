@@ -23,7 +23,8 @@ from engine.kernels import layout
 from engine.reading import view_as
 from engine.replay import RunResult
 from engine.settings import BookExecution
-from engine.tape_replay import TapeInput, TapeReplay
+from engine.tape_input import TapeInput
+from engine.tape_replay import TapeReplay
 from strategies.registry import Registry
 from tests.replay.tape_runs import BTC, FORMS, LIVELY, assert_same, flow, ran, run_of, settings_of, two_flows
 from tests.tapes import FLOW_START_NS

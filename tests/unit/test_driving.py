@@ -185,17 +185,17 @@ def test_bars_of_before_are_there_from_the_first_live_bar_on() -> None:
     history = History(0, "1s", rows, None, "made up")
     records = inserted(flow(4_000, 5), 1, to_pieces(HISTORY, history, 0))
     driver, result = driven(records)
-    columns = driver.replay.columns[0, "1s"]
+    columns = driver.replay.bars.columns[0, "1s"]
     assert columns.bars().ts_ns[:60].tolist() == [each[0] for each in rows]
     plain, without = driven(flow(4_000, 5))
-    assert len(columns) == 60 + len(plain.replay.columns[0, "1s"])
+    assert len(columns) == 60 + len(plain.replay.bars.columns[0, "1s"])
     assert result.hash != without.hash
 
 
 def test_history_of_what_nobody_has_bars_of_is_passed_over() -> None:
     records = inserted(flow(4_000, 5), 1, to_pieces(HISTORY, History(0, "5m", ((1, 1, 1, 1, 1, 1),)), 0))
     driver, _ = driven(records)
-    assert set(driver.replay.columns) == {(0, "1s")}
+    assert set(driver.replay.bars.columns) == {(0, "1s")}
 
 
 # ── Cuts and snapshots ──────────────────────────────────────────────────────────────────────────────────────

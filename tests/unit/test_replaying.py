@@ -20,7 +20,8 @@ from engine.book_state import Latency, TapeMarket
 from engine.errors import ConfigError, InputMissingError, TapewrightError
 from engine.kernels import layout
 from engine.replay import RunResult
-from engine.tape_replay import TapeInput, TapeReplay
+from engine.tape_input import TapeInput
+from engine.tape_replay import TapeReplay
 from strategies.registry import Registry
 from tests.tape_folders import CONFIG_TEXT, SYMBOLS, flow, flow_session, two_flows, write_flow
 from tests.tapes import FLOW_OFFSET_NS, FLOW_START_NS

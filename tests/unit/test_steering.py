@@ -37,7 +37,8 @@ from engine.replay import RunResult, StrategyRun
 from engine.settings import BookExecution, RunSettings
 from engine.strategy import Strategy
 from engine.tape_ctx import open_orders
-from engine.tape_replay import TapeInput, TapeReplay
+from engine.tape_input import TapeInput
+from engine.tape_replay import TapeReplay
 from tests.unit.test_tape_callbacks import ONE, TWO, Tape, written
 
 LAGGING = BookExecution(order_latency_ms=Decimal(3), response_latency_ms=Decimal(4), lateness_ms=50, sample_ms=500)

@@ -22,7 +22,8 @@ from engine.kernels import layout
 from engine.replay import RunResult, StrategyRun
 from engine.settings import BookExecution, RunSettings
 from engine.strategy import Strategy
-from engine.tape_replay import TapeInput, TapeReplay
+from engine.tape_input import TapeInput
+from engine.tape_replay import TapeReplay
 from strategies.loading import load_strategy
 
 START_MS = 1_699_999_200_000
