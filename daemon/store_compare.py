@@ -23,6 +23,8 @@ from engine.errors import DataError
 Row = tuple[Any, ...]
 CURVE = "equity_curve"
 _CHUNK = 8_192
+WHOLE = frozenset({"finished", "stopped"})
+"""How a run has ended whose rows are all stored."""
 _FACTS = ("cash_decimals", "initial_cash")  # what gives the integers of two runs the same meaning
 
 
@@ -87,7 +89,7 @@ def compare_rows(
     if found is not None:
         return found
     for name, stored, made in (("outputs", run.outputs_stored, outputs), ("samples", run.samples_stored, samples)):
-        if stored > len(made) or (run.status == "finished" and stored < len(made)):
+        if stored > len(made) or (run.status in WHOLE and stored < len(made)):
             return RowDifference("strategy_runs", run.run_id, None, f"{name}_stored", stored, len(made))
     return None
 
@@ -117,7 +119,7 @@ def compare_runs(store: Path, first: RunRow, second: RunRow) -> RowDifference | 
             math.lcm(first.sample_every, second.sample_every),
         )
         found = _first_difference(_Stored(reader, first), _Stored(reader, second), extent)
-    if found is not None or not first.status == second.status == "finished":
+    if found is not None or not {first.status, second.status} <= WHOLE:
         return found
     for name in ("outputs_stored", "samples_stored"):
         stored = getattr(first, name), getattr(second, name)

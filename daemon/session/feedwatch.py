@@ -7,10 +7,19 @@ from collections.abc import Callable
 
 import msgspec
 
+from adapters.captures.report import Reason
 from daemon.control import model
 from daemon.logs import get_logger
 from daemon.session.raw import RawFrames
 from daemon.session.sequencer import Sequencer
+
+# What comes twice, or before and between snapshots, as it always does: it is counted, and no news.
+_ORDINARY = frozenset(
+    {
+        Reason.old_update, Reason.duplicate_trade, Reason.before_snapshot, Reason.no_snapshot_after_gap,
+        Reason.snapshot_not_needed, Reason.snapshot_too_old,
+    }
+)  # fmt: skip
 
 
 class Connection(msgspec.Struct):
@@ -70,4 +79,5 @@ class FeedWatch:
 
     def rejected(self, reason: str, place: str, detail: str) -> None:
         """A message was left out."""
-        self._log.warning("message rejected", reason=reason, place=place, detail=detail)
+        tell = self._log.debug if reason in _ORDINARY else self._log.warning
+        tell("message rejected", reason=reason, place=place, detail=detail)

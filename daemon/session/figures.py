@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapters.captures.importing import software
+from adapters.captures.report import Reason
 from adapters.feeds.live import LiveFeed
 from adapters.metrics import figures as told
 from adapters.rest_gate import RestGate
@@ -30,8 +31,11 @@ from engine.reading import Scale
 from engine.tape_replay import TapeReplay
 
 # Why connections end and messages are left out, so that a counter stands at 0 before its first.
-RECONNECT_REASONS = ("closed", "reset", "refused", "timeout", "silent", "stale", "mute", "error")
-REJECT_REASONS = ("bad JSON", "bad message", "not a number", "duplicate trade id", "old update id")
+RECONNECT_REASONS = (
+    "closed", "reset", "refused", "timeout", "unreachable", "tls", "protocol", "oversized", "silent", "stale", "mute",
+    "book", "defect",
+)  # fmt: skip
+REJECT_REASONS = ("REST", *(reason.value for reason in Reason))
 
 
 class Figures:

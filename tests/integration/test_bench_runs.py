@@ -56,3 +56,37 @@ def test_every_order_has_one_fate(report: Any) -> None:
     assert min(found[name] for name in ("limits_filled", "stops_triggered", "cancelled", "orders_per_second")) > 0
     assert found["state_bytes"] > 0
     assert found["memory_growth_bytes"] > 0
+
+
+@pytest.fixture(scope="module")
+def daemon_report() -> Any:
+    command = [
+        sys.executable, "-m", "tests.bench.daemon", "--quick", "--json", "--messages", "10000", "--seconds", "2",
+        "--rate", "500",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    return json.loads(done.stdout)
+
+
+def test_all_messages_of_the_path_are_stored_however_many_make_a_step(daemon_report: Any) -> None:
+    found = daemon_report["path"]
+    one, many = found["step_1"], found["step_16"]
+    assert one["messages"] == many["messages"] == 10_000
+    assert one["records"] == many["records"] > 10_000
+    assert one["hash"] == many["hash"]
+    assert one["outputs"] == many["outputs"] > 0
+    assert one["rows"] == many["rows"] > 0
+    assert one["ratio"] > 0
+    assert set(found["phases_us"]) >= {"engine and strategies", "tape: append, pack, write"}
+
+
+def test_every_message_of_the_load_is_decided_on(daemon_report: Any) -> None:
+    found = daemon_report["latency"]
+    assert found["missing"] == 0
+    assert found["warnings"] == []
+    assert 0 < found["messages"] <= 1_000
+    for name in ("due_to_decision", "receive_to_decision", "due_to_sent"):
+        assert 0 <= found[name]["p50"] <= found[name]["p99"] <= found[name]["p100"]
+    assert found["due_to_decision"]["p50"] >= found["receive_to_decision"]["p50"]
