@@ -139,7 +139,9 @@ class Transcriber:
             prices[message.bid], sizes[message.bid_size] or _refuse_zero(message.bid_size),
             prices[message.ask], sizes[message.ask_size] or _refuse_zero(message.ask_size), message.update_id,
         )  # fmt: skip
-        self._add(layout.QUOTE, state, source, message, words)
+        # nine of ten messages come here: straight into the builder
+        self._builder.add(layout.QUOTE, state.index, source, message.ts_exchange_ns, message.ts_receive_ns, words)
+        self._report.counts[layout.QUOTE] += 1
 
     def _trade(self, message: TradeText, state: InstrumentState, source: int) -> None:
         if "prints" in self._without:

@@ -296,7 +296,7 @@ def _levels(side: Mapping[Any, Any] | Sequence[tuple[Any, Any]]) -> list[tuple[s
 
 def _is_nothing(price: Any) -> bool:
     """Whether a price is none, or zero."""
-    return not price or (type(price) is str and price[0] == "0" and not price.strip("0."))
+    return not price or (type(price) is str and price[0] in "0." and not price.strip("0."))
 
 
 def _text(value: Decimal | str | float | None) -> str:

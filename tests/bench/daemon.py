@@ -18,7 +18,7 @@ from tests.bench.measuring import Section
 
 SECTIONS = ("path", "latency", "soak")
 _DEFAULT = "path,latency"
-_ALL_FRAMES, _QUICK_FRAMES = 93_000, 12_000
+_ALL_FRAMES, _QUICK_FRAMES = 93_000, 10_000
 
 
 def sections(chosen: argparse.Namespace) -> list[Section]:
@@ -32,7 +32,10 @@ def sections(chosen: argparse.Namespace) -> list[Section]:
             case "latency":
                 seconds = chosen.seconds or (5.0 if chosen.quick else 60.0)
                 frames = _QUICK_FRAMES if chosen.quick else REEL_FRAMES
-                found.append(latency_section(rate=chosen.rate, seconds=seconds, frames=frames))
+                warm_seconds = 2.0 if chosen.quick else 10.0
+                found.append(
+                    latency_section(rate=chosen.rate, seconds=seconds, frames=frames, warm_seconds=warm_seconds)
+                )
             case "soak":
                 seconds = chosen.seconds or (20.0 if chosen.quick else 600.0)
                 found.append(soak_section(rate=chosen.rate, seconds=seconds, frames=REEL_FRAMES))

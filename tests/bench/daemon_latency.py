@@ -28,7 +28,6 @@ from tests.sessions import Lines, end
 
 P99_AIM_MS, P999_AIM_MS = 1.0, 5.0
 SLOPE_LIMIT_MB = 5.0  # an hour
-WARM_SECONDS = 10.0
 _DRAIN_SECONDS = 3.0
 _SOAK_WARM_SECONDS = 120.0
 _NAME = "bench"
@@ -84,12 +83,12 @@ def _start(module: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def latencies_of(run: Run) -> dict[str, Any]:
+def latencies_of(run: Run, warm_seconds: float) -> dict[str, Any]:
     """Latencies in ns of every message that is on the tape, those of the first seconds apart, and what is missing."""
     seqs, received = _last_records(run)
     is_followed = run.sent[:, 0] > 0
     due, sent = run.sent[:, 2], run.sent[:, 3]
-    is_warm = due >= due[0] + round(WARM_SECONDS * 1e9)
+    is_warm = due >= due[0] + round(warm_seconds * 1e9)
     chosen = is_followed & is_warm
     is_there = chosen & (seqs > 0)
     place = np.searchsorted(run.steps[:, 0], seqs[is_there])
@@ -130,12 +129,12 @@ def quantiles_ms(values: NDArray[np.int64]) -> dict[str, float]:
     return {f"p{name:g}": float(value) for name, value in zip(_QUANTILES, found, strict=True)}
 
 
-def latency_section(*, rate: int, seconds: float, frames: int) -> Section:
+def latency_section(*, rate: int, seconds: float, frames: int, warm_seconds: float) -> Section:
     """The figures as a section of the report."""
     folder = Path(tempfile.mkdtemp(prefix="tapewright-bench-"))
     try:
-        run = Run(folder, rate, seconds + WARM_SECONDS, frames)
-        found = latencies_of(run)
+        run = Run(folder, rate, seconds + warm_seconds, frames)
+        found = latencies_of(run, warm_seconds)
     finally:
         shutil.rmtree(folder)
     section = Section("latency", f"Latency at {rate:,} messages/s for {seconds:g} s, ms",
@@ -159,7 +158,7 @@ def latency_section(*, rate: int, seconds: float, frames: int) -> Section:
             f"{figures['messages']:,} messages in {found['steps']:,} steps, {found['missing']} missing; the daemon used"
             f" {figures['cpu_share']:.0%} of a core; load {run.load_before:.1f} before, {run.load_after:.1f} after"
         ),
-        f"aimed at: p99 {P99_AIM_MS:g} ms, p99.9 {P999_AIM_MS:g} ms; the first {WARM_SECONDS:g} s are not counted",
+        f"aimed at: p99 {P99_AIM_MS:g} ms, p99.9 {P999_AIM_MS:g} ms; the first {warm_seconds:g} s are not counted",
     ]  # fmt: skip
     section.figures = figures
     return section
@@ -175,7 +174,7 @@ def soak_section(*, rate: int, seconds: float, frames: int) -> Section:
     folder = Path(tempfile.mkdtemp(prefix="tapewright-bench-"))
     try:
         run = Run(folder, rate, seconds, frames)
-        found = latencies_of(run)
+        found = latencies_of(run, 0.0)
     finally:
         shutil.rmtree(folder)
     warm_seconds = min(_SOAK_WARM_SECONDS, seconds / 4)

@@ -131,7 +131,7 @@ def test_any_silence_is_noticed_within_its_limit_and_a_second(tmp_path: Path) ->
 
 def _noticed(what: str, seconds: float, limit: float) -> None:
     measured(f"{what}: noticed after {seconds:.2f} s, limit {limit} s")
-    assert limit - 0.3 <= seconds <= limit + 1.0, what
+    assert limit - 1.0 <= seconds <= limit + 1.0, what  # it counts from the last message before
 
 
 class Starting(str):

