@@ -168,7 +168,9 @@ class Daemon:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None:
+            error.add_note(f"The daemon (exit code {self.process.poll()}) said last:\n{self.lines.tail()}")
         end(self.process)
 
     def running(self) -> Self:

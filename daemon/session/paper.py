@@ -5,7 +5,6 @@ All tasks run in one task group; the first that fails ends the session, and a re
 
 from __future__ import annotations
 
-import gc
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -29,6 +28,7 @@ from daemon.control.socket_server import ControlSocket
 from daemon.control.stream import StreamKind
 from daemon.control.token import control_token
 from daemon.logs import get_logger
+from daemon.memory import settled_objects
 from daemon.notify import Notifier
 from daemon.session.beginning import write_documents, write_history, write_replacements
 from daemon.session.folder import SessionFolder
@@ -158,21 +158,19 @@ class PaperSession:
         return tasks
 
     async def _until_stopped(self, tasks: list[Task]) -> None:
-        gc.collect()
-        gc.freeze()  # what a session is made of stays: the collector need not look at it again
-        async with anyio.create_task_group() as group:
-            for task in tasks:
-                group.start_soon(task)
-            self._state = "running"
-            self.started.set()
-            self._notifier.ready(f"session {self._folder.name}")
-            exchange = self._config.daemon.feed.exchange
-            self._log.info("running", symbols=", ".join(self._config.symbols), exchange=exchange)
-            await self._stop.wait()
-            self._state = "draining"
-            self._notifier.stopping("draining")
-            group.cancel_scope.cancel()
-        gc.unfreeze()
+        with settled_objects():
+            async with anyio.create_task_group() as group:
+                for task in tasks:
+                    group.start_soon(task)
+                self._state = "running"
+                self.started.set()
+                self._notifier.ready(f"session {self._folder.name}")
+                exchange = self._config.daemon.feed.exchange
+                self._log.info("running", symbols=", ".join(self._config.symbols), exchange=exchange)
+                await self._stop.wait()
+                self._state = "draining"
+                self._notifier.stopping("draining")
+                group.cancel_scope.cancel()
 
     @asynccontextmanager
     async def _serving(self, parts: Parts) -> AsyncIterator[None]:
@@ -218,9 +216,11 @@ class PaperSession:
 
     async def _resync_crossed(self, opened: Opened, parts: Parts) -> None:
         """A book that the engine cannot believe, though no message of it is missing, begins anew."""
-        feed, books = opened.feed, parts.replay.engine.state.books
+        feed = opened.feed
         while True:
             await anyio.sleep(_BOOKS_SECONDS)
+            if opened.sequencer.records_waiting:
+                continue  # the engine has not seen yet what the feed knows
             books = parts.replay.engine.state.books
             for index, scale in enumerate(parts.replay.scales):
                 symbol = scale.instrument.symbol

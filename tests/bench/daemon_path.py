@@ -8,7 +8,6 @@ the whole process, so the threads of the store and of the tape's syncs count; ea
 from __future__ import annotations
 
 import atexit
-import gc
 import shutil
 import tempfile
 import time
@@ -24,6 +23,7 @@ from cryptofeed.exchanges import EXCHANGE_MAP
 from cryptofeed.symbols import Symbols
 
 from adapters.feeds.exchange import Listing
+from daemon.memory import settled_objects
 from tests.bench.daemon_frames import SYMBOL, TimedFrame, frames_of, new_market, snapshot_of
 from tests.bench.daemon_phases import phases_of
 from tests.bench.daemon_session import session
@@ -91,19 +91,17 @@ async def cost_of(home: Path, frames: Sequence[TimedFrame], snapshot: bytes, sta
         peer = Peer(own.opened.known.listing, snapshot)
         own.begin(snapshot)
         found = Cost(step_frames, [], [], len(frames), 0, 0, 0, 0, 0, 0, "")
-        gc.collect()
-        gc.freeze()
-        for part, first in enumerate(range(0, len(frames) - _PART_FRAMES + 1, _PART_FRAMES)):
-            chosen = frames[first : first + _PART_FRAMES]
-            begun = time.process_time_ns()
-            await own.take(chosen, step_frames)
-            between = time.process_time_ns()
-            await peer.take(chosen)
-            ended = time.process_time_ns()
-            if part >= _WARM_PARTS:
-                found.own_us.append((between - begun) / 1e3 / len(chosen))
-                found.peer_us.append((ended - between) / 1e3 / len(chosen))
-        gc.unfreeze()
+        with settled_objects():
+            for part, first in enumerate(range(0, len(frames) - _PART_FRAMES + 1, _PART_FRAMES)):
+                chosen = frames[first : first + _PART_FRAMES]
+                begun = time.process_time_ns()
+                await own.take(chosen, step_frames)
+                between = time.process_time_ns()
+                await peer.take(chosen)
+                ended = time.process_time_ns()
+                if part >= _WARM_PARTS:
+                    found.own_us.append((between - begun) / 1e3 / len(chosen))
+                    found.peer_us.append((ended - between) / 1e3 / len(chosen))
         parts, recorder = own.parts, own.opened.recorder
         core = parts.replay.engine.state.core
         found.records, found.outputs = recorder.last_seq, parts.pump.position.outputs

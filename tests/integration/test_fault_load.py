@@ -87,6 +87,7 @@ def test_readers_that_stand_still_are_not_noticed_by_the_engine(tmp_path: Path) 
         for place, bounds in enumerate(zip(*without, strict=True)):
             best = min(each[place] for each in beside)
             assert best <= _bucket_above(max(bounds)), ("p50", "p99")[place]
+        assert daemon.process.poll() is None, daemon.lines.tail()
         assert [strategy["state"] for strategy in daemon.ctl("strategies")] == ["running"]
         daemon.stop()
     found = told(daemon)
