@@ -33,10 +33,10 @@ def run(
     import anyio
 
     from daemon.logs import configure_logs
-    from daemon.memory import keep_freed_memory
+    from daemon.memory import return_freed_memory
     from daemon.session.paper import run_paper, session_title
 
-    keep_freed_memory()
+    return_freed_memory()
     session = name or session_title(config)
     home: Path = context.obj.home
     with configure_logs(config.daemon.logs, session=session, run=session, mode="paper", folder=home):

@@ -164,16 +164,14 @@ class ControlSocket:
                 tasks.start_soon(_await_end, reader, tasks.cancel_scope)
                 with contextlib.suppress(OSError):
                     while await subscription.wait():
-                        writer.write(b"".join(answer_of(item) for item in subscription.take()))
-                        await writer.drain()
+                        await _say(writer, b"".join(answer_of(item) for item in subscription.take()))
                 tasks.cancel_scope.cancel()
 
     async def _write(self, writer: asyncio.StreamWriter, line: bytes) -> None:
         """Send an answer; raises _GoneError where the client does not read it."""
         try:
             with anyio.fail_after(self._limits.write_seconds):
-                writer.write(line)
-                await writer.drain()
+                await _say(writer, line)
         except OSError:  # TimeoutError is one
             raise _GoneError from None
 
@@ -197,6 +195,14 @@ async def _accepted(listener: socket.socket) -> socket.socket:
             await anyio.sleep(_ACCEPT_PAUSE_SECONDS)
         else:
             return connection
+
+
+async def _say(writer: asyncio.StreamWriter, words: bytes) -> None:
+    """Write, and wait while the client reads too slowly; raises OSError where it has gone."""
+    if writer.transport.is_closing():  # uvloop's transports raise RuntimeError then, where asyncio's say nothing
+        raise ConnectionResetError
+    writer.write(words)
+    await writer.drain()
 
 
 async def _await_end(reader: asyncio.StreamReader, scope: anyio.CancelScope) -> None:

@@ -59,6 +59,8 @@ class Figures:
         self._narrator = narrator
         self._commander = commander
         self._funding = funding
+        # Looking a version up opens files: 2 ms, too much for every second.
+        self._versions = (software(), platform.python_version(), importlib.metadata.version("cryptofeed"))
 
     def now(self) -> told.DaemonFigures:
         """The figures of this moment."""
@@ -66,7 +68,7 @@ class Figures:
         return told.DaemonFigures(
             published_monotonic_ns=time.monotonic_ns(),
             session=told.SessionFigures(
-                self._facts.name, software(), platform.python_version(), importlib.metadata.version("cryptofeed"),
+                self._facts.name, *self._versions,
                 self._facts.started_ns, self._facts.restarts,
             ),
             channels=self._channels(), exchanges=(self._exchange(),), rest=self._rest(), symbols=self._symbols(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -70,7 +71,8 @@ class Load:
             note[:3] = said.kind, said.number, due_ns
             socket = self._sockets.get(_PUBLIC if said.is_public else _MARKET)
             if socket is not None:
-                await socket.send_str(said.text)
+                with contextlib.suppress(ConnectionError):  # it has just gone
+                    await socket.send_str(said.text)
             note[3] = time.monotonic_ns()
             await asyncio.sleep(0)
         self.ended.set()

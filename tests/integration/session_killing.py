@@ -10,13 +10,13 @@ reaches, and no fewer than it had committed before; and the next life must begin
 from __future__ import annotations
 
 import json
+import os
 import random
 import sqlite3
 import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -78,15 +78,19 @@ def checked(daemon: Daemon, reached: Reached) -> SessionVerdict:
     return verdict
 
 
-def life(daemon: Daemon, begun: float, expected: str, seconds: float) -> float:
-    """Wait until a session runs, with the hash that was expected; how long that took. Returns as it is to be killed."""
+def ready_again(daemon: Daemon, begun: float, expected: str) -> tuple[float, float]:
+    """Wait until a session runs, with the hash that was expected; how long that took, and how much processor."""
     daemon.lines.wait_for("running")
-    ready = time.monotonic() - begun
-    if expected:
-        found = daemon.lines.of("taken up")
-        assert [each["hash"] for each in found] == [expected], (found, expected)
-    time.sleep(seconds)
-    return ready
+    ready, used = time.monotonic() - begun, processor_seconds(daemon.process.pid)
+    found = daemon.lines.of("taken up")
+    assert [each["hash"] for each in found] == [expected], (found, expected)
+    return ready, used
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has used so far, in user and system mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main(folder: Path, kills: int, rate: int) -> None:
@@ -96,6 +100,7 @@ def main(folder: Path, kills: int, rate: int) -> None:
     environment = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
     folder.mkdir(exist_ok=True)
     ready: list[float] = []
+    processor: list[float] = []
     torn = starting = 0
     reached, expected = Reached(), ""
     with exchange("--seed", "5", "--rate", str(rate)) as venue:
@@ -116,23 +121,27 @@ def main(folder: Path, kills: int, rate: int) -> None:
                 starting += 1
                 time.sleep(dice.uniform(0, _START_SECONDS))
                 continue
-            ready.append(life(daemon, begun, expected, 0))
+            seconds, used = ready_again(daemon, begun, expected)
+            ready.append(seconds)
+            processor.append(used)
             watch(daemon, reached, dice.uniform(0, _LIFE_SECONDS))
         last = daemon.stop()
         verdict = checked(daemon, reached)
         assert (verdict.session_hash, verdict.sound) == (last, True)
-    ready.sort()
     print(json.dumps({  # noqa: T201
         "kills": kills, "while_starting": starting, "torn_tails": torn, "records": verdict.records,
         "acknowledged": reached.seq, "outputs": verdict.outputs, "samples": verdict.samples, "starts": verdict.starts,
         "hashes_equal": len(ready), "first_start_seconds": round(ready_first, 2),
-        "ready_seconds": {"p50": at(ready, 0.5), "p90": at(ready, 0.9), "most": round(ready[-1], 2)},
+        "ready_seconds": spread(ready), "of_it_processor_seconds": spread(processor),
+        "load_average": round(os.getloadavg()[1], 1),
     }))  # fmt: skip
 
 
-def at(values: list[float], share: float) -> Any:
-    """A quantile of sorted values."""
-    return round(values[min(len(values) - 1, int(share * len(values)))], 2)
+def spread(values: list[float]) -> dict[str, float]:
+    """Half, nine tenths and all of them were no more than this."""
+    ordered = sorted(values)
+    places = {"p50": len(ordered) // 2, "p90": len(ordered) * 9 // 10, "most": len(ordered) - 1}
+    return {name: round(ordered[place], 2) for name, place in places.items()}
 
 
 if __name__ == "__main__":

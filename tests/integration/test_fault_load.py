@@ -13,10 +13,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from adapters.loopback.seeded import SeededSettings
 from adapters.metrics.histogram import LATENCY_BOUNDS_SECONDS
+from daemon.control.socket_server import ControlSocket
+from daemon.control.stream import StreamKind
 from daemon.control.token import TOKEN_NAME
 from engine.kernels import layout
+from tests.controls import PlainController
 from tests.faults import (
     Venue,
     assert_no_trade_is_missing,
@@ -175,3 +180,35 @@ def _items_lost(tail: socket.socket) -> int:
             if item["kind"] == "dropped":
                 return int(item["value"])
     return 0
+
+
+def test_readers_that_go_away_in_the_middle_end_nothing_but_themselves(tmp_path: Path) -> None:
+    """A client that has gone is noticed some moments later; what is written until then must not matter."""
+    anyio.run(_come_and_go, tmp_path / "control.sock", backend_options={"use_uvloop": True})
+
+
+async def _come_and_go(path: Path) -> None:
+    controller = PlainController()
+
+    async def publish() -> None:
+        while True:
+            for number in range(20):
+                controller.broadcast.publish(StreamKind.ORDER, str(number), "x" * 2_000)
+            await anyio.sleep(0)
+
+    async with ControlSocket(path, controller).running() as control, anyio.create_task_group() as tasks:
+        tasks.start_soon(publish)
+        for moment in range(40):
+            readers = [socket.socket(socket.AF_UNIX) for _ in range(10)]
+            for reader in readers:
+                reader.connect(str(path))
+                reader.sendall(b'{"ask":"tail"}\n')
+            await anyio.sleep(0.02 + 0.001 * moment)  # until what was written to them waits
+            for place, reader in enumerate(readers):
+                if place % 2:
+                    reader.recv(100_000)
+                reader.close()
+        with anyio.fail_after(10):
+            while control.clients_count:
+                await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
