@@ -295,7 +295,9 @@ def _levels(side: Mapping[Any, Any] | Sequence[tuple[Any, Any]]) -> list[tuple[s
 
 
 def _is_nothing(price: Any) -> bool:
-    """Whether a price is none, or zero."""
+    """Whether a price is none, or zero; raises TypeError for what can be no price."""
+    if isinstance(price, list | dict):
+        raise TypeError(f"a price cannot be a {type(price).__name__}")
     return not price or (type(price) is str and price[0] in "0." and not price.strip("0."))
 
 

@@ -146,9 +146,9 @@ def test_a_strategy_that_raises_names_its_line(home: Path, capsys: pytest.Captur
 
 
 def test_demo_runs_and_says_where_things_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = _json(capsys, "demo", "--folder", str(tmp_path), "--json")
+    found = _json(capsys, "demo", "--year", "--folder", str(tmp_path), "--json")
     assert found["bars"] == 525_600
-    assert (tmp_path / "demo.yaml").is_file()
+    assert (tmp_path / "year.yaml").is_file()
     assert Path(found["folder"]).is_dir()
 
 
