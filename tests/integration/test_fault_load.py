@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -91,7 +92,8 @@ def test_readers_that_stand_still_are_not_noticed_by_the_engine(tmp_path: Path) 
             assert lost > 0  # it did stand still, for longer than its buffer lasts
         for place, bounds in enumerate(zip(*without, strict=True)):
             best = min(each[place] for each in beside)
-            assert best <= _bucket_above(max(bounds)), ("p50", "p99")[place]
+            # Who follows costs something, whether it reads or not; who blocked anybody would cost seconds.
+            assert best <= _two_buckets_above(max(bounds)), ("p50", "p99")[place]
         assert daemon.process.poll() is None, daemon.lines.tail()
         assert [strategy["state"] for strategy in daemon.ctl("strategies")] == ["running"]
         daemon.stop()
@@ -132,8 +134,9 @@ def _counts(port: int) -> list[float]:
     return [value for key, value in scrape(port).items() if key[0] == _BUCKET]
 
 
-def _bucket_above(bound: float) -> float:
-    return next((each for each in LATENCY_BOUNDS_SECONDS if each > bound), float("inf"))
+def _two_buckets_above(bound: float) -> float:
+    above = [each for each in LATENCY_BOUNDS_SECONDS if each > bound]
+    return above[1] if len(above) > 1 else float("inf")
 
 
 @contextmanager
@@ -182,33 +185,35 @@ def _items_lost(tail: socket.socket) -> int:
     return 0
 
 
-def test_readers_that_go_away_in_the_middle_end_nothing_but_themselves(tmp_path: Path) -> None:
-    """A client that has gone is noticed some moments later; what is written until then must not matter."""
+def test_a_reader_that_goes_away_while_something_is_published_ends_nothing_but_itself(tmp_path: Path) -> None:
+    """Under uvloop it is a RuntimeError to write to who has just gone, and that ended the session."""
     anyio.run(_come_and_go, tmp_path / "control.sock", backend_options={"use_uvloop": True})
 
 
 async def _come_and_go(path: Path) -> None:
-    controller = PlainController()
+    controller, loop = PlainController(), asyncio.get_running_loop()
+    bell, rope = socket.socketpair()
 
-    async def publish() -> None:
-        while True:
-            for number in range(20):
-                controller.broadcast.publish(StreamKind.ORDER, str(number), "x" * 2_000)
-            await anyio.sleep(0)
+    def publish() -> None:
+        controller.broadcast.publish(StreamKind.ORDER, "1", "x")
 
-    async with ControlSocket(path, controller).running() as control, anyio.create_task_group() as tasks:
-        tasks.start_soon(publish)
-        for moment in range(40):
-            readers = [socket.socket(socket.AF_UNIX) for _ in range(10)]
-            for reader in readers:
-                reader.connect(str(path))
-                reader.sendall(b'{"ask":"tail"}\n')
-            await anyio.sleep(0.02 + 0.001 * moment)  # until what was written to them waits
-            for place, reader in enumerate(readers):
-                if place % 2:
-                    reader.recv(100_000)
-                reader.close()
-        with anyio.fail_after(10):
-            while control.clients_count:
-                await anyio.sleep(0.01)
-        tasks.cancel_scope.cancel()
+    def ring() -> None:  # as a message of the feed does it: heard in one turn of the loop, published in the next
+        bell.recv(1)
+        loop.call_soon(publish)
+
+    with bell, rope:
+        loop.add_reader(bell, ring)
+        async with ControlSocket(path, controller).running() as control:
+            for _ in range(20):
+                with anyio.fail_after(10), socket.socket(socket.AF_UNIX) as reader:
+                    reader.connect(str(path))
+                    reader.sendall(b'{"ask":"tail"}\n')
+                    while not controller.broadcast.is_watched:
+                        await anyio.sleep(0.001)
+                    publish()
+                    await anyio.sleep(0.005)  # it has something that it never reads
+                    rope.send(b"!")
+                    reader.close()  # seen in the same turn of the loop
+                    while control.clients_count:
+                        await anyio.sleep(0.001)
+        loop.remove_reader(bell)
