@@ -17,17 +17,31 @@ def control_token(session_folder: Path, token_file: Path | None = None) -> str:
     """The token: of `token_file`, else of the systemd credential `control-token`, else of the session's own file.
 
     The last one is made, with mode 0600, where it is not there. Raises InputMissingError, DataError or UsageError
-    where a file cannot be read, holds no token, or may be read by others.
+    where a file cannot be read or written, holds no token, or may be read by others.
     """
     if token_file is not None:
         return _read(token_file, is_private=True)
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if credentials and (Path(credentials) / CREDENTIAL).exists():
-        return _read(Path(credentials) / CREDENTIAL, is_private=False)  # systemd keeps it; it may be a group's
+    credential = _credential()
+    if credential is not None:
+        return _read(credential, is_private=False)  # systemd keeps it; it may be a group's
     own = session_folder / TOKEN_NAME
     if not own.exists():
         _make(own)
     return _read(own, is_private=True)
+
+
+def _credential() -> Path | None:
+    """The credential's file. Our units set an empty line where nobody has put a token: that is none."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return None
+    path = Path(folder) / CREDENTIAL
+    try:
+        return path if path.read_bytes().strip() else None
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return path  # reading it as a token says why it cannot be had
 
 
 def _read(path: Path, *, is_private: bool) -> str:
@@ -56,8 +70,15 @@ def _read(path: Path, *, is_private: bool) -> str:
 def _make(path: Path) -> None:
     """Write a new token under another name first, so that the file is never there half."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        partial.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}",
+            remedy="Make its folder one that you may write to, or name a token under control.token_file.",
+        ) from None

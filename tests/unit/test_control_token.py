@@ -48,6 +48,15 @@ def test_a_file_goes_before_systemd_s_credential_and_that_before_the_session_s_o
     written(credentials / "control-token", f"{TOKEN}-systemd", 0o440)
     assert control_token(tmp_path, given) == f"{TOKEN}-file"
     assert control_token(tmp_path) == f"{TOKEN}-systemd" != own
+    written(credentials / "control-token", "\n", 0o440)  # what our units set where there is no file
+    assert control_token(tmp_path) == own
+
+
+def test_a_folder_that_takes_no_token_is_named(tmp_path: Path) -> None:
+    written(tmp_path / "session", "a file")
+    with pytest.raises(UsageError, match="control-token cannot be written") as caught:
+        control_token(tmp_path / "session")
+    assert "control.token_file" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
