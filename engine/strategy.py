@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import math
@@ -86,7 +87,14 @@ def source_digest(*sources: bytes) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and _fits(value)
+
+
+def _fits(value: int) -> bool:
+    """Whether records, snapshots and compiled code can hold it."""
+    return -(2**63) <= value < 2**63
 
 
 def _unknown_keys(found: Mapping[str, object], known: tuple[str, ...], where: str) -> list[str]:
@@ -107,6 +115,8 @@ def _value_problem(spec: Input, value: object) -> str:
         return "" if isinstance(value, bool) else f"{value!r} is not true or false"
     if spec.type == "int" and (not isinstance(value, int) or isinstance(value, bool)):
         return f"{value!r} is not a whole number"
+    if isinstance(value, int) and not isinstance(value, bool) and not _fits(value):
+        return "a whole number of more than 64 bits"
     if not _is_number(value):
         return f"{value!r} is not a number"
     assert isinstance(value, int | float)
@@ -198,7 +208,8 @@ def resolve_params(schema: Schema, given: Mapping[str, object]) -> dict[str, Inp
     for spec in schema.inputs:
         value = given.get(spec.name, spec.default)
         if spec.type == "float" and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            with contextlib.suppress(OverflowError):  # what no float can hold is refused below
+                value = float(value)
         problem = _value_problem(spec, value)
         if problem:
             problems.append(f"{schema.id}: parameter {spec.name}: {problem}")

@@ -114,6 +114,26 @@ def test_params_take_defaults_and_whole_numbers_become_floats() -> None:
     assert isinstance(params["width"], float)
 
 
+@pytest.mark.parametrize("digits", [20, 400])
+def test_whole_numbers_that_no_record_can_hold_are_refused(digits: int) -> None:
+    schema = checked_schema(
+        {"id": "idea", "name": "Idea", "inputs": {"n": {"type": "int", "default": 1}}}, "idea.py"
+    )  # fmt: skip
+    assert resolve_params(schema, {"n": -(2**63)}) == {"n": -(2**63)}
+    for value in (10**digits, -(10**digits)):
+        with pytest.raises(ConfigError, match="parameter n: a whole number of more than 64 bits"):
+            resolve_params(schema, {"n": value})
+
+
+def test_a_whole_number_beyond_all_floats_is_refused() -> None:
+    schema = checked_schema(
+        {"id": "idea", "name": "Idea", "inputs": {"x": {"type": "float", "default": 1.0}}}, "idea.py"
+    )  # fmt: skip
+    assert resolve_params(schema, {"x": 10**30}) == {"x": 1e30}
+    with pytest.raises(ConfigError, match="parameter x: a whole number of more than 64 bits"):
+        resolve_params(schema, {"x": 10**400})
+
+
 def test_all_wrong_params_come_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve_params(checked_schema(RIGHT, "idea.py"), {"lenght": 3, "width": 0.1, "mode": "x", "allow_short": 1})
