@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -36,6 +36,7 @@ class Commander:
         files: list[frozenset[Path]],
     ) -> None:  # fmt: skip
         self.files = files  # of each strategy, as the home folder has them
+        self.halt_reason = ""  # of the last halt that this process was told
         self.kinds: Counter[str] = Counter()
         self.reloads: Counter[str] = Counter()
         self._home = home
@@ -56,19 +57,21 @@ class Commander:
             self._shut_down()
             return model.CommandResult(self._loop.applied_seq, "The session drains and stops.")
         made, text = self._engine_commands(command)
-        seq = 0
-        for each in made:
-            seq = await self._put(each)
+        seq = await self._put(made) if made else 0
+        if isinstance(command, model.Halt):
+            self.halt_reason = command.reason
         self._log.info("command", command=type(command).__struct_config__.tag, text=text, seq=seq)
         self._broadcast.publish(StreamKind.COMMAND, "", {"text": text, "seq": seq})
         return model.CommandResult(seq or self._loop.applied_seq, text)
 
-    async def _put(self, command: Command) -> int:
-        if isinstance(command, Replace):
-            replacement = replacement_of(command.strategy, command.run)
-            self._loader.ready[digest_of(replacement)] = command.run
-            self._sequencer.document(REPLACEMENT, replacement)
-        self._sequencer.command(words_of(command))
+    async def _put(self, commands: Sequence[Command]) -> int:
+        """Apply commands at once, so that nobody else's comes between what was checked and what is done."""
+        for command in commands:
+            if isinstance(command, Replace):
+                replacement = replacement_of(command.strategy, command.run)
+                self._loader.ready[digest_of(replacement)] = command.run
+                self._sequencer.document(REPLACEMENT, replacement)
+            self._sequencer.command(words_of(command))
         self._loop.step()
         seq = self._recorder.last_seq
         await self._recorder.acknowledged(seq)
@@ -117,7 +120,12 @@ class Commander:
     def _set_params(self, command: model.SetParams) -> tuple[list[Command], str]:
         index = self._index(command.strategy)
         before = self._replay.runs[index]
-        params = resolve_params(before.strategy.schema, {**before.params, **command.params})
+        try:
+            params = resolve_params(before.strategy.schema, {**before.params, **command.params})
+        except ConfigError as error:
+            raise UsageError(
+                error.message, remedy="Nothing was changed. What it has now: tapewright ctl strategies"
+            ) from None
         if params == before.params:
             return [], f"{command.strategy} has these parameters already."
         run = msgspec.structs.replace(before, params=params)
@@ -183,5 +191,5 @@ class Commander:
                 self._log.error("reload refused: the old code runs on", strategy=run.name, why=str(error))
                 continue
             if fresh is not None:
-                seq = await self._put(Replace(index, fresh))
+                seq = await self._put([Replace(index, fresh)])
                 self._log.info("reloaded", strategy=run.name, source=fresh.strategy.source_hash[:16], seq=seq)

@@ -83,10 +83,14 @@ class SessionController:
             hash=f"{self._replay.engine.hash:016x}", equity=scale.money(equity), cash=scale.money(int(core["cash"][0])),
             exposure=scale.money(int(core["exposure"][0])),
             drawdown=max(0.0, (peak - equity) / peak) if peak > 0 else 0.0,
-            halted=HALTS[int(core["halt"][0])],
+            halted=self._halted(int(core["halt"][0])),
             symbols=tuple(self._symbol(index, each, now_ns) for index, each in enumerate(self._replay.scales)),
             connections=tuple(self._connections(now_ns)), queues=self._queues(),
         )  # fmt: skip
+
+    def _halted(self, code: int) -> str:
+        reason = self._commander.halt_reason if code == layout.HALT_BY_COMMAND else ""
+        return f"{HALTS[code]}: {reason}" if reason else HALTS[code]
 
     def _symbol(self, index: int, scale: Scale, now_ns: int) -> model.SymbolStatus:
         state = self._replay.engine.state
