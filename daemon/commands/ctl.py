@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ ctl_app = typer.Typer(help="Look at a running session and command it.", no_args_
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Strategy = Annotated[str, typer.Argument(metavar="ID", help="Id of a strategy, as `ctl strategies` lists them.")]
 AnyStrategy = Annotated[str, typer.Argument(metavar="[ID]", help="Id of a strategy; all of them if left out.")]
+_DIGITS_MAX = 40
 _WORDS: dict[str, ParamValue] = {"true": True, "false": False}
 
 
@@ -146,7 +148,7 @@ def flatten(
 @ctl_app.command()
 def halt(
     context: typer.Context,
-    reason: Annotated[str, typer.Argument(help="Why; it stands in the log and on the tape.")] = "by hand",
+    reason: Annotated[str, typer.Argument(help="Why; the log and `ctl status` tell it.")] = "by hand",
     as_json: Json = False,
 ) -> None:
     """Let no strategy open anything; what closes a position goes through."""
@@ -219,16 +221,31 @@ def parse_params(values: list[str]) -> dict[str, ParamValue]:
 
 
 def parse_value(text: str) -> ParamValue:
-    """A value as it is meant: an int, a float, a bool, else text; quotes around it make it text."""
+    """A value as it is meant: an int, a float, a bool, else text; quotes around it make it text.
+
+    Raises UsageError for a number that neither holds.
+    """
     if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
         return text[1:-1]
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     if re.fullmatch(r"[+-]?\d+", text, re.ASCII):
+        if len(text) > _DIGITS_MAX:
+            raise _too_large(text)
         return int(text)
     if re.fullmatch(r"[+-]?(\d+\.\d*|\.?\d+)(e[+-]?\d+)?", text, re.ASCII | re.IGNORECASE):
-        return float(text)
+        value = float(text)
+        if math.isinf(value):
+            raise _too_large(text)
+        return value
     return text
+
+
+def _too_large(text: str) -> UsageError:
+    return UsageError(
+        f"{text[:_DIGITS_MAX]}{'…' if len(text) > _DIGITS_MAX else ''} is too large a number",
+        remedy="Whole numbers have 64 bits, others go to 1.7e308. Quotes make text of it.",
+    )
 
 
 def _send(context: typer.Context, command: Command, *, as_json: bool) -> None:

@@ -97,9 +97,13 @@ class ControlClient:
         return self._result(line, result_type)
 
     def _send(self, request: Request) -> None:
+        try:
+            line = msgspec.json.encode(request) + b"\n"
+        except UnicodeEncodeError:
+            raise UsageError("The command holds bytes that are no text", remedy="Write it in UTF-8.") from None
         # A session that turns us away may have said why before it closed: that is read then.
         with contextlib.suppress(ConnectionError):
-            self._connection.sendall(msgspec.json.encode(request) + b"\n")
+            self._connection.sendall(line)
 
     def _result(self, line: bytes, result_type: type[_Result]) -> _Result:
         try:

@@ -33,7 +33,7 @@ def print_status(status: Status) -> None:
     if status.halted:
         console.print(f"  HALTED: {status.halted}. End it with: tapewright ctl resume")
     console.print(
-        f"  equity {status.equity:,}, cash {status.cash:,}, exposure {status.exposure:,},"
+        f"  equity {_figure(status.equity)}, cash {_figure(status.cash)}, exposure {_figure(status.exposure)},"
         f" drawdown {status.drawdown:.2%}"
     )
     console.print(f"  record {status.seq:,}, stored up to {status.acknowledged_seq:,}, hash {status.hash}")

@@ -77,6 +77,10 @@ def test_each_command_arrives_and_says_what_it_did(
         ("params cross period=1", EXIT_USAGE, ("period 1 is too small", "Give 2 or more")),
         ("reload broken", EXIT_BAD_DATA, ("broken.py, line 3", "The old code runs on")),
         ("params cross period", EXIT_USAGE, ("'period' is no parameter", "NAME=VALUE")),
+        (f"params cross period={'9' * 5_000}", EXIT_USAGE, ("999… is too large a number", "64 bits")),
+        ("params cross ratio=1e999", EXIT_USAGE, ("1e999 is too large a number", "1.7e308")),
+        ("stop \udcff", EXIT_USAGE, ("bytes that are no text", "UTF-8")),
+        ("halt \udcff", EXIT_USAGE, ("bytes that are no text", "UTF-8")),
         ("tail --only everything", EXIT_USAGE, ("everything is no kind", "order")),
     ],
 )
