@@ -108,6 +108,7 @@ def application(controller: Controller, streams: EventStreams, *, version: str) 
             TapewrightError: _on_refusal,
             HTTPException: _on_http_exception,
             RecursionError: _on_nesting,
+            UnicodeDecodeError: _on_bytes,
             Exception: _on_defect,
         },
     )
@@ -142,6 +143,10 @@ def _on_http_exception(_: Request[Any, Any, Any], error: HTTPException) -> Respo
 
 def _on_nesting(_: Request[Any, Any, Any], __: RecursionError) -> Response[bytes]:
     return _response(HttpProblem(_TITLES[400], 400, "The body is nested too deeply", "Send one command."))
+
+
+def _on_bytes(_: Request[Any, Any, Any], __: UnicodeDecodeError) -> Response[bytes]:
+    return _response(HttpProblem(_TITLES[400], 400, "The request holds bytes that are no text", "Write it in UTF-8."))
 
 
 def _on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

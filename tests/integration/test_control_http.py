@@ -99,7 +99,7 @@ async def test_commands_are_applied_or_refused_with_a_remedy() -> None:
 
 async def test_what_is_no_command_is_a_bad_request() -> None:
     bodies = [b"", b"{", b"null", b"[]", b'"halt"', b'{"do":"dance"}', b'{"do":"halt"}', b'{"do":"halt","reason":1}',
-              b"\xff", b'{"do":"resume","more":1}', b"[" * 60_000]  # fmt: skip
+              b"\xff", b'{"do":"halt","reason":"\xff"}', b'{"do":"resume","more":1}', b"[" * 60_000]  # fmt: skip
     async with serving() as (server, controller), client_of(server) as client:
         for body in bodies:
             async with client.post("/commands", data=body, headers={"Content-Type": "application/json"}) as answer:
@@ -347,6 +347,18 @@ async def test_connections_that_ask_nothing_or_are_too_many_are_ended(monkeypatc
                 await writer.wait_closed()
         async with client_of(server) as client, client.get("/status") as answer:
             assert answer.status == 200
+
+
+async def test_a_next_request_that_never_ends_its_headers_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "REQUEST_SECONDS", 0.2)
+    async with serving() as (server, controller), client_of(server) as client, client.get("/stream") as stream:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea")
+        with anyio.fail_after(5):
+            assert (await reader.read()).count(b"HTTP/1.1 200") == 1
+        writer.close()
+        controller.broadcast.publish(StreamKind.LOG, "", "an answer that goes on is no silence")
+        assert (await anext(events_of(stream)))["value"] == "an answer that goes on is no silence"
 
 
 async def test_what_nobody_expected_ends_the_request_alone_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
