@@ -83,6 +83,7 @@ class Guard:
             signal.setitimer(signal.ITIMER_REAL, self._seconds)
             return
         self._is_over = True
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)  # again, for code that catches everything and goes on
         raise self._too_long()
 
     def _too_long(self) -> InterruptedCallbackError:

@@ -67,6 +67,25 @@ def test_a_call_that_loops_is_interrupted_and_others_are_not(mark: Path) -> None
         guard.close()
 
 
+def test_a_call_that_catches_everything_is_interrupted_until_it_ends(mark: Path) -> None:
+    caught = 0
+    guard = Guard(mark, 20)
+    try:
+        guard.enter(0, 1)
+        while caught < 3:
+            try:
+                looping(guard)
+            except:  # noqa: E722 - what a strategy may write
+                caught += 1
+        with pytest.raises(InterruptedCallbackError):
+            guard.leave()
+        end = time.monotonic() + 0.1
+        while time.monotonic() < end:
+            pass  # and nothing is interrupted afterwards
+    finally:
+        guard.close()
+
+
 def test_an_order_that_is_being_sent_is_not_interrupted(mark: Path) -> None:
     guard = Guard(mark, 20)
     end = time.monotonic() + 0.2
