@@ -1,4 +1,7 @@
-"""The strategy boundary: what a strategy's code raises becomes an error that says where, and what to do."""
+"""The strategy boundary: what a strategy's code raises becomes an error that says where, and what to do.
+
+What it says becomes text that every log, store and socket can take.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from engine.errors import StrategyError, TapewrightError
+
+TEXT_CHARS_MAX = 10_000
 
 
 @contextmanager
@@ -26,9 +31,23 @@ def strategy_boundary(name: str, path: str, symbol: str, where: str) -> Iterator
         raise
     except (Exception, SystemExit) as error:
         raise StrategyError(
-            f"{name}: {where} on {symbol}: {type(error).__name__}: {error}\n  {_place_of(error, path)}",
+            f"{name}: {where} on {symbol}: {type(error).__name__}: {_shown(error)}\n  {_place_of(error, path)}",
             remedy="Correct the strategy and run again; nothing was kept of this run.",
         ) from error
+
+
+def told_text(value: object) -> str:
+    """A value's text, cut to TEXT_CHARS_MAX, with what UTF-8 cannot hold as escapes."""
+    text = str(value)[:TEXT_CHARS_MAX]
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _shown(error: BaseException) -> str:
+    """An exception's text, also where its own code is broken."""
+    try:
+        return told_text(error)
+    except (Exception, SystemExit) as broken:
+        return f"its text raised {type(broken).__name__}"
 
 
 def _place_of(error: BaseException, path: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from engine.boundary import told_text
 from engine.core import NO_REQUESTS, Engine
 from engine.errors import StrategyError
 from engine.kernels import layout
@@ -238,17 +239,17 @@ class Logger:
 
     def info(self, message: object) -> None:
         """Note something."""
-        self._write("info", self._strategy, self._symbol, str(message))
+        self._write("info", self._strategy, self._symbol, told_text(message))
 
     def warn(self, message: object) -> None:
         """Note something that should not stay so."""
-        self._write("warn", self._strategy, self._symbol, str(message))
+        self._write("warn", self._strategy, self._symbol, told_text(message))
 
     warning = warn
 
     def error(self, message: object) -> None:
         """Note something that is wrong."""
-        self._write("error", self._strategy, self._symbol, str(message))
+        self._write("error", self._strategy, self._symbol, told_text(message))
 
 
 class WorkingOrder(msgspec.Struct, frozen=True):

@@ -285,7 +285,7 @@ class Replay:
     def snapshot(self) -> bytes:
         """The run after the last bar made: the engine, each `ctx.state`, and where the run stands."""
         told = np.concatenate(self._told) if self._told else np.zeros((0, layout.OUTPUT_WORDS), dtype=np.int64)
-        return msgspec.msgpack.encode(
+        return packed(
             {
                 "engine": self.engine.snapshot(),
                 "states": self._states,
@@ -295,8 +295,7 @@ class Replay:
                 "is_moving": self.account.is_moving,
                 "told": told.tobytes(),
                 "log": self.account.log,
-            },
-            enc_hook=plain_state,
+            }
         )
 
     def resume(self, snapshot: bytes) -> None:
@@ -332,6 +331,17 @@ class Replay:
             scales=self.scales, strategies=tuple(run.name for run in self.runs),
             figures={name: int(core[name][0]) for name in layout.FIGURES}, log=self.account.log, bars=self._bars,
         )  # fmt: skip
+
+
+def packed(value: object) -> bytes:
+    """What a snapshot keeps, `ctx.state` in it; raises StrategyError where that holds what no snapshot can keep."""
+    try:
+        return msgspec.msgpack.encode(value, enc_hook=plain_state)
+    except (OverflowError, RecursionError, UnicodeEncodeError) as error:
+        raise StrategyError(
+            f"ctx.state holds what no snapshot can keep: {error}",
+            remedy="Keep numbers of up to 64 bits, texts, lists and dicts there, none within itself.",
+        ) from None
 
 
 def plain_state(value: object) -> object:
