@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapters.feeds.venues import Venue
-from adapters.rest_gate import RestGate
+from adapters.rest_gate import RestGate, RestUnavailableError
 from adapters.tape import CONFIG, SESSION, STRATEGY, Session
 from adapters.tape.documents import ABORTED, HISTORY, REPLACEMENT, AbortedCall
 from config.document import to_document
@@ -16,7 +16,7 @@ from daemon.logs import get_logger
 from daemon.session.sequencer import Sequencer
 from daemon.session.warmup import Wanted, stored_history, venue_history
 from engine.commands import Replace, words_of
-from engine.errors import InputMissingError
+from engine.errors import DataError, InputMissingError
 from engine.isolation import Aborted
 from engine.kernels import layout
 from engine.replay import StrategyRun
@@ -53,7 +53,10 @@ async def write_history(
     home: Path, config: RunConfig, gate: RestGate, venue: Venue, sequencer: Sequencer, session: Session,
     replay: TapeReplay, venue_ns: int,
 ) -> None:  # fmt: skip
-    """Bars of before, for every market and length that a strategy has bars of."""
+    """Bars of before, for every market and length that a strategy has bars of.
+
+    What a venue does not give, or gives wrongly, is said and left out: a restart must not hang on it.
+    """
     log = get_logger("warmup")
     paper = config.daemon.paper
     if paper.warmup == "none" or paper.warmup_bars == 0:
@@ -68,7 +71,9 @@ async def write_history(
                 history = await venue_history(gate, venue, config.daemon.feed.rest, wanted, venue_ns)
             else:
                 history = stored_history(home, wanted, venue_ns)
-        except InputMissingError as error:
+        except (InputMissingError, RestUnavailableError, DataError) as error:
+            if isinstance(error, DataError) and paper.warmup == "files":
+                raise  # a file is there to be corrected
             log.warning("no bars of before", symbol=wanted.instrument.symbol, timeframe=timeframe, why=error.message)
             continue
         sequencer.document(HISTORY, history)

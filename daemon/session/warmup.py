@@ -31,7 +31,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 async def venue_history(gate: RestGate, venue: Venue, rest: str, wanted: Wanted, venue_ns: int) -> History:
-    """The last closed bars as the venue has them; raises as `klines` does, DataError where they are off the grid."""
+    """The last closed bars as the venue has them, rounded to ticks and lots; raises as `klines` does."""
     found = await klines(
         gate, venue, wanted.instrument.symbol, wanted.timeframe, wanted.count, rest=rest, now_ns=venue_ns
     )

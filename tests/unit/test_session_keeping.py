@@ -14,6 +14,7 @@ import sys
 import time
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,16 @@ import pytest
 
 from adapters.bar_files import path_of, write_bars
 from adapters.feeds.venues import VENUES
-from adapters.rest_gate import RestGate
+from adapters.rest_gate import GateLimits, RestGate
 from adapters.tape import SESSION, TapeInstrument, TapeReader, TapeWriter
+from config.daemon_model import PaperConfig
+from daemon.session.beginning import write_history
 from daemon.session.folder import SessionFolder, SessionLockedError
 from daemon.session.guard import Guard, note_death
 from daemon.session.snapshots import SessionSnapshot, read_session_snapshots, write_session_snapshot
 from daemon.session.warmup import Wanted, stored_history, venue_history
 from engine.bars import Bars
-from engine.errors import InputMissingError, UsageError
+from engine.errors import DataError, InputMissingError, UsageError
 from engine.isolation import InterruptedCallbackError
 from tests.rest_server import always, rest_server
 from tests.tapes import a_session, some_records
@@ -325,6 +328,38 @@ def stored_bars(home: Path, count: int, first_ns: int) -> None:
     path.parent.mkdir(parents=True)
     bars = Bars("BTCUSDT", "1m", ts_ns, closes, closes + 0.5, closes - 0.5, closes, np.full(count, 0.25))
     write_bars(path, bars)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("answer", [always(status=503), always(b"[[1]]")])
+async def test_a_start_goes_on_without_bars_that_the_venue_does_not_give(tmp_path: Path, answer: Any) -> None:
+    limits = GateLimits(attempts=1)
+    async with rest_server(answer) as server, RestGate(limits) as gate:
+        assert await history_documents(tmp_path, gate, PaperConfig(warmup="rest"), server.address) == []
+        assert server.arrivals
+
+
+@pytest.mark.asyncio
+async def test_a_stored_file_that_is_spoiled_is_to_be_corrected(tmp_path: Path) -> None:
+    path = path_of(tmp_path, "BTCUSDT", "1m")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no bars")
+    async with RestGate() as gate:
+        with pytest.raises(DataError, match="BTCUSDT"):
+            await history_documents(tmp_path, gate, PaperConfig(warmup="files"), "")
+
+
+async def history_documents(home: Path, gate: RestGate, paper: PaperConfig, rest: str) -> list[object]:
+    """The documents that a start writes for one strategy with bars of a minute."""
+    documents: list[object] = []
+    run = SimpleNamespace(markets=(0,), strategy=SimpleNamespace(on_bar=print))
+    columns = {(0, "1m"): SimpleNamespace(last_ns=0)}
+    replay: Any = SimpleNamespace(runs=[run], bars=SimpleNamespace(columns=columns))
+    config: Any = SimpleNamespace(daemon=SimpleNamespace(paper=paper, feed=SimpleNamespace(rest=rest)))
+    sequencer: Any = SimpleNamespace(document=lambda _type, value: documents.append(value))
+    session: Any = SimpleNamespace(instruments=(BTC,))
+    await write_history(home, config, gate, VENUES["BINANCE_FUTURES"], sequencer, session, replay, NOW_NS)
+    return documents
 
 
 def test_stored_bars_that_have_closed_are_taken_the_last_ones(tmp_path: Path) -> None:
