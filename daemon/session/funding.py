@@ -20,7 +20,7 @@ from adapters.venue_rest.funding import settled_funding
 from daemon.logs import get_logger
 from daemon.session.sequencer import Sequencer
 from engine.bars import NS_PER_SECOND
-from engine.errors import TapewrightError
+from engine.errors import InputMissingError, TapewrightError
 from engine.tape_replay import TapeReplay
 
 _LOOK_SECONDS = 1.0
@@ -79,7 +79,12 @@ class FundingWatch:
                     continue
                 tasks.start_soon(self._keep, index, instrument)
                 if self._down_from_ns is not None and "funding" in instrument.channels:
-                    tasks.start_soon(self._ask, index, instrument, self._down_from_ns)
+                    tasks.start_soon(self._catch_up, index, instrument, self._down_from_ns)
+
+    async def _catch_up(self, index: int, instrument: TapeInstrument, since_ns: int) -> None:
+        """Ask for what was settled while no process ran, until an answer comes: nothing else would tell it."""
+        while not await self._ask(index, instrument, since_ns):
+            await anyio.sleep(_ASK_EVERY_NS / NS_PER_SECOND)
 
     async def _keep(self, index: int, instrument: TapeInstrument) -> None:
         while True:
@@ -119,15 +124,18 @@ class FundingWatch:
             with anyio.move_on_after(patience_ns / NS_PER_SECOND):
                 await self._ask(index, instrument, due.settled_ns - NS_PER_SECOND)
 
-    async def _ask(self, index: int, instrument: TapeInstrument, since_ns: int) -> None:
-        """Write down what REST has of an instrument since a time, as far as it is not paid yet."""
+    async def _ask(self, index: int, instrument: TapeInstrument, since_ns: int) -> bool:
+        """Write down what REST has of an instrument since a time, as far as it is not paid yet.
+
+        False where it did not say, and may another time.
+        """
         try:
             found = await settled_funding(
                 self._gate, self._venue, instrument.symbol, since_ns=since_ns, rest=self._rest
             )
         except TapewrightError as error:
             self._log.warning("funding not told by REST", symbol=instrument.symbol, why=error.message)
-            return
+            return isinstance(error, InputMissingError)
         paid_ns = int(self._replay.engine.state.instruments["funding_ts_ns"][index])
         for each in found:
             if max(since_ns, paid_ns) < each.ts_ns <= self._venue_now_ns():
@@ -136,16 +144,19 @@ class FundingWatch:
                 self._log.info(
                     "funding told by REST", symbol=instrument.symbol, rate=each.rate, funding_time_ns=each.ts_ns
                 )
+        return True
 
     def _pay_static(self, index: int) -> None:
         assert self._static is not None
         step_ns = self._static.interval_hours * _HOUR_NS
-        settled_ns = self._venue_now_ns() // step_ns * step_ns
-        before = self._announced.setdefault(index, settled_ns)
-        if settled_ns > before:
-            self._announced[index] = settled_ns
-            rate = rate_e12(f"{self._static.rate:f}")
-            self._sequencer.funding(index, settled_ns, rate, 0, is_static=True)
+        now_ns = self._venue_now_ns()
+        settled_ns = now_ns // step_ns * step_ns
+        began_ns = now_ns if self._down_from_ns is None else self._down_from_ns
+        before = self._announced.get(index, began_ns // step_ns * step_ns)
+        self._announced[index] = settled_ns
+        rate = rate_e12(f"{self._static.rate:f}")
+        for each_ns in range(before + step_ns, settled_ns + 1, step_ns):  # several where no process ran
+            self._sequencer.funding(index, each_ns, rate, 0, is_static=True)
 
 
 def _whole_second(ts_ns: int) -> int:
