@@ -34,12 +34,17 @@ def run(
 
     from daemon.logs import configure_logs
     from daemon.memory import return_freed_memory
+    from daemon.session.folder import SessionFolder
     from daemon.session.paper import run_paper, session_title
+    from daemon.session.venue import secrets_of
 
     return_freed_memory()
     session = name or session_title(config)
     home: Path = context.obj.home
-    with configure_logs(config.daemon.logs, session=session, run=session, mode="paper", folder=home):
+    secrets = secrets_of(home, config.daemon, SessionFolder(home, session))
+    with configure_logs(
+        config.daemon.logs, session=session, run=session, mode="paper", folder=home, secrets=secrets
+    ):  # fmt: skip
         loop = {"use_uvloop": _has_uvloop()}
         anyio.run(lambda: run_paper(home, config, session, seconds=seconds), backend_options=loop)
 

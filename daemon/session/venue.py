@@ -17,13 +17,16 @@ from adapters.tape import Session, TapeInstrument, TapeSource
 from adapters.venue_rest.fees import venue_fees
 from adapters.venue_rest.lists import InstrumentCache, instrument_lists
 from adapters.venue_rest.server_time import clock_offset_ns
-from config.daemon_model import FeedConfig
+from config.daemon_model import DaemonConfig, FeedConfig
+from daemon.control.token import control_token
 from daemon.logs import get_logger
+from daemon.session.folder import SessionFolder
 from daemon.session.opening import Earlier
 from engine.bars import NS_PER_SECOND
-from engine.errors import InputMissingError, TapewrightError
+from engine.errors import DataError, InputMissingError, TapewrightError
 
 _AGREED_NS = NS_PER_SECOND // 10
+_KEY_NAMES = ("key_id", "key_secret")
 
 
 class KnownVenue(msgspec.Struct, frozen=True):
@@ -111,16 +114,34 @@ def limits_of(feed: FeedConfig) -> FeedLimits:
 
 
 def keys_of(home: Path, feed: FeedConfig) -> dict[str, str] | None:
-    """Keys of a venue that gives public data to known customers only: lines `name = value` of a file."""
+    """Keys of a venue that gives public data to known customers only: lines `name = value` of a file.
+
+    Raises InputMissingError or DataError, which name the file and none of its content.
+    """
     if not feed.key_file:
         return None
-    path = home / feed.key_file
+    path, remedy = home / feed.key_file, "Write key_id = … and key_secret = … into it, or leave feed.key_file out."
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise InputMissingError(
             f"feed.key_file: {path} cannot be read: {error.strerror or error}",
-            remedy="Write key_id = … and key_secret = … into it, or leave feed.key_file out.",
+            remedy=remedy,
         ) from error
+    except UnicodeDecodeError:
+        raise DataError(f"feed.key_file: {path} is no text", remedy=remedy) from None
     pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#"))
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    keys = {name.strip(): value.strip() for name, _, value in pairs}
+    missing = [name for name in _KEY_NAMES if not keys.get(name)]
+    if missing:
+        raise DataError(f"feed.key_file: {path} has no {' and no '.join(missing)}", remedy=remedy)
+    return keys
+
+
+def secrets_of(home: Path, config: DaemonConfig, folder: SessionFolder) -> tuple[str, ...]:
+    """The values of a session that no log may show. Raises as `keys_of` and `control_token` do."""
+    keys = tuple((keys_of(home, config.feed) or {}).values())
+    if not config.control.http_port:
+        return keys
+    token_file = home / config.control.token_file if config.control.token_file else None
+    return (*keys, control_token(folder.path, token_file))
