@@ -39,7 +39,7 @@ from daemon.session.snapshots import keep_snapshot, keep_snapshots
 from daemon.session.venue import ask_venue
 from daemon.storing import run_start
 from daemon.watching import watch_files
-from engine import book_engine
+from engine import book_engine, indicators
 from engine.bars import NS_PER_SECOND
 from engine.errors import TapewrightError
 from engine.isolation import Failure
@@ -265,10 +265,11 @@ class PaperSession:
 async def run_paper(home: Path, config: RunConfig, name: str, *, seconds: float | None = None) -> PaperSession:
     """Run a session until a signal ends it, or for so many seconds; raises a TapewrightError where it cannot go on."""
     with SessionFolder(home, name) as folder, Notifier() as notifier:
-        if not book_engine.is_compiled():
-            get_logger("session").info("compiling the engine: once for this version, some 30 seconds")
+        if not (book_engine.is_compiled() and indicators.is_compiled()):
+            get_logger("session").info("compiling the engine: once for this version, some 40 seconds")
             notifier.extend_timeout(_COMPILING_SECONDS)
         book_engine.prepare()
+        indicators.prepare()
         session = PaperSession(home, config, folder, notifier)
         try:
             async with anyio.create_task_group() as tasks:

@@ -5,11 +5,12 @@
     parse_spec        a name such as `ema_50_4h` to an IndicatorSpec, and back with `str`
     compute           whole columns in, read-only columns out
     RunningIndicator  the same code over any run of bars at a time, carrying its state
+    prepare           compile them all; `is_compiled` tells whether that is quick
 
-Nothing is compiled until an indicator is used, and then only that one.
+Without `prepare` nothing is compiled until an indicator is used, and then only that one.
 """
 
-from engine.indicators.computing import RunningIndicator, compute
+from engine.indicators.computing import RunningIndicator, compute, is_compiled, prepare
 from engine.indicators.definitions import DEFINITIONS, IndicatorDefinition, Parameter
 from engine.indicators.naming import IndicatorSpec, definition_of, first_indexes, parse_spec, resolve
 
@@ -22,6 +23,8 @@ __all__ = [
     "compute",
     "definition_of",
     "first_indexes",
+    "is_compiled",
     "parse_spec",
+    "prepare",
     "resolve",
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from adapters.tape import TapeReader
 from engine.kernels import layout
-from tests.sessions import Daemon, exchange, wait_until
+from tests.sessions import CONFIG, Daemon, exchange, wait_until
 
 
 def test_a_session_trades_goes_on_after_a_restart_and_equals_its_replay(tmp_path: Path) -> None:
@@ -67,3 +67,29 @@ def test_it_says_what_it_trades(tmp_path: Path) -> None:
     assert all(re.fullmatch(r"EXIT at [0-9.]+, P&L: -?[0-9]+\.[0-9]{2}%", line["event"]) for line in told)
     assert [round(float(line["pnl"]) * 10**8) for line in told] == [pnl for _, pnl in trades]
     assert sum(line["event"].startswith("ENTER at ") for line in daemon.lines.events) >= len(told)
+
+
+LOOKER = """
+from engine.indicators import DEFINITIONS
+
+
+def schema():
+    return {"id": "looker", "name": "Looks which indicators are machine code", "timer_ms": 100, "inputs": {}}
+
+
+def on_timer(ctx):
+    ctx.logger.info(f"not loaded: {[name for name, each in DEFINITIONS.items() if not each.kernel.signatures]}")
+"""
+
+
+def test_every_indicator_is_machine_code_before_the_session_runs(tmp_path: Path) -> None:
+    """Else the first that asks for one holds up the feed, the clock and all others while it compiles."""
+    custom = tmp_path / "home" / "strategies" / "custom"
+    custom.mkdir(parents=True)
+    (custom / "looker.py").write_text(LOOKER, encoding="utf-8")
+    config = CONFIG.replace("initial_cash:", "  - {name: looker, symbols: [BTCUSDT]}\ninitial_cash:", 1)
+    with exchange("--seed", "3") as venue, Daemon(tmp_path / "home", venue, config=config) as daemon:
+        wait_until(lambda: any("strategy" in line for line in daemon.lines.events), 60, daemon.lines.tail)
+        daemon.stop()
+    first = next(line for line in daemon.lines.events if line.get("strategy") == "looker")
+    assert first["event"] == "not loaded: []"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,9 +24,12 @@ from engine.indicators import (
     compute,
     definition_of,
     first_indexes,
+    is_compiled,
     parse_spec,
+    prepare,
     resolve,
 )
+from engine.kernels import compile as compiling
 
 Column = NDArray[np.float64]
 Columns = dict[str, NDArray[np.float64]]
@@ -515,6 +519,20 @@ def test_columns_that_do_not_fit_are_refused() -> None:
     for inputs in ((three, four), (three,), (np.zeros((2, 2)), np.zeros((2, 2)))):
         with pytest.raises(StrategyError, match="donchian got columns of shapes"):
             compute("donchian", (2,), inputs)
+
+
+def test_after_prepare_nothing_is_left_to_compile() -> None:
+    """Whatever a strategy asks for, and however its columns lie in memory: one form of each kernel serves them all."""
+    prepare()
+    columns = walk(40)
+    for name, definition in DEFINITIONS.items():
+        for layout in (inputs_of(name, columns), tuple(each.astype(">f8")[::2] for each in inputs_of(name, columns))):
+            given = tuple(parameter.default for parameter in definition.parameters)
+            outputs = compute(name, given, layout)
+            RunningIndicator(name, given).update(layout, 0, len(layout[0]), tuple(np.empty_like(o) for o in outputs))
+        kernel: Any = definition.kernel
+        assert len(kernel.signatures) == 1, name
+    assert is_compiled() or compiling.CACHE_FOLDER is None
 
 
 def test_importing_compiles_nothing_and_stays_light() -> None:
