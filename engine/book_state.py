@@ -115,7 +115,7 @@ def prepare_tape(
         own = np.nonzero(owners == index)[0]
         state.instruments["first_builder"][index] = own[0] if len(own) else 0
         state.instruments["builder_count"][index] = len(own)
-    state.reports = np.zeros(_REPORTS_LEAST, dtype=layout.REPORT)
+    state.reports = _ring(_REPORTS_LEAST)
     state.bar_rows = np.zeros(_BAR_ROWS_LEAST, dtype=layout.BAR_ROW)
     state.asked = np.zeros(_ASKED_LEAST, dtype=layout.REQUEST)
     state.latencies = np.array([(row.ts_ns, row.entry_ns, row.response_ns) for row in latencies], dtype=layout.LATENCY)
@@ -161,6 +161,13 @@ def _widen(state: State, index: int) -> None:
     state.books["cell_offset"][index + 1 :] += 2 * (wide - window)
 
 
+def _ring(capacity: int) -> NDArray[Any]:
+    """Room for reports, written to at once: a ring whose pages come to be bit by bit looks like a leak for an hour."""
+    ring = np.empty(capacity, dtype=layout.REPORT)
+    ring.view(np.int64).fill(0)
+    return ring
+
+
 def grow_reports(state: State, needed: int) -> None:
     """Make room for at least `needed` reports on their way."""
     core = state.core
@@ -168,7 +175,7 @@ def grow_reports(state: State, needed: int) -> None:
     capacity = len(state.reports)
     while capacity < count + needed:
         capacity *= 2
-    larger = np.zeros(capacity, dtype=layout.REPORT)
+    larger = _ring(capacity)
     larger[:count] = np.roll(state.reports, -head)[:count]
     state.reports = larger
     core["report_head"] = 0

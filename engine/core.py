@@ -21,6 +21,7 @@ from engine.state import new_state
 NO_REQUESTS = np.zeros(0, dtype=layout.REQUEST)
 _OUTPUTS_EACH = 8
 _SAMPLE_WORDS = 4
+_NO_SAMPLES = np.zeros((0, _SAMPLE_WORDS), dtype=np.int64)
 _WELL_FILLED = 4  # a quarter
 # Places of figures read for each order, in the CORE record seen as int64 words.
 _LIVE_ORDERS, _OUTPUT_COUNT, _SAMPLE_COUNT, _ORDER_COUNT, _DEFECT, _WAKE, _OPEN_LEDGERS, _ROOM_NEEDED, _OUTPUT_BASE = (
@@ -182,6 +183,8 @@ class Engine:
 
     def samples(self) -> NDArray[np.int64]:
         """All samples since the last call, (n, 4): ts ns, equity, exposure, margin."""
+        if not (self._samples or self._figures.item(_SAMPLE_COUNT)):
+            return _NO_SAMPLES
         self._flush_samples()
         parts, self._samples = self._samples, []
         return _joined(parts, _SAMPLE_WORDS)

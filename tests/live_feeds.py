@@ -60,6 +60,11 @@ class Sink:
         """Count."""
         self.changes += 1
 
+    @property
+    def has_room(self) -> bool:
+        """As the test says."""
+        return not self.is_full
+
     async def room(self) -> None:
         """Wait while the test holds the feed up."""
         while self.is_full:

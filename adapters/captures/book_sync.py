@@ -29,7 +29,7 @@ HELD_MESSAGES_MOST = 20_000
 Levels: TypeAlias = Sequence[tuple[int, int]]
 
 
-class BookMessage(msgspec.Struct, frozen=True):
+class BookMessage(msgspec.Struct, frozen=True, gc=False):
     """One message of a book: levels as (price in ticks, size in lots), ids as in docs/tape.md."""
 
     ts_exchange_ns: int

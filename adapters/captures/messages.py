@@ -14,7 +14,7 @@ import msgspec
 TextLevels: TypeAlias = Sequence[tuple[str, str]]
 
 
-class BookText(msgspec.Struct, frozen=True):
+class BookText(msgspec.Struct, frozen=True, gc=False):
     """A book message. Ids as in docs/tape.md: last (0: none), previous (−1: none), first (0: none)."""
 
     symbol: str
@@ -28,7 +28,7 @@ class BookText(msgspec.Struct, frozen=True):
     asks: TextLevels
 
 
-class TradeText(msgspec.Struct, frozen=True):
+class TradeText(msgspec.Struct, frozen=True, gc=False):
     """A trade. `trade_id` 0 where there is none; `flags` SELL, SIDE_UNKNOWN or 0."""
 
     symbol: str
@@ -43,7 +43,7 @@ class TradeText(msgspec.Struct, frozen=True):
     is_numbered: bool = True
 
 
-class QuoteText(msgspec.Struct, frozen=True):
+class QuoteText(msgspec.Struct, frozen=True, gc=False):
     """The venue's best bid and ask. `update_id` 0 where there is none."""
 
     symbol: str
@@ -56,7 +56,7 @@ class QuoteText(msgspec.Struct, frozen=True):
     update_id: int
 
 
-class MarkText(msgspec.Struct, frozen=True):
+class MarkText(msgspec.Struct, frozen=True, gc=False):
     """Mark price; index price and expected rate are empty where there are none, the next funding time is 0."""
 
     symbol: str
@@ -69,7 +69,7 @@ class MarkText(msgspec.Struct, frozen=True):
     last_price: str = ""
 
 
-class InterestText(msgspec.Struct, frozen=True):
+class InterestText(msgspec.Struct, frozen=True, gc=False):
     """Open interest, in the units that sizes have."""
 
     symbol: str
@@ -78,7 +78,7 @@ class InterestText(msgspec.Struct, frozen=True):
     size: str
 
 
-class LiquidationText(msgspec.Struct, frozen=True):
+class LiquidationText(msgspec.Struct, frozen=True, gc=False):
     """Somebody was liquidated; `flags` SELL where a long was closed."""
 
     symbol: str
@@ -89,7 +89,7 @@ class LiquidationText(msgspec.Struct, frozen=True):
     flags: int
 
 
-class LossText(msgspec.Struct, frozen=True):
+class LossText(msgspec.Struct, frozen=True, gc=False):
     """A line that could not be read, of a file whose book messages have no ids to tell that one is missing."""
 
     symbol: str

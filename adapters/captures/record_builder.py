@@ -44,7 +44,8 @@ class RecordBuilder:
         flags: int = 0,
     ) -> None:
         """Append one record with the words a to e."""
-        self._last_ns = max(self._last_ns, ts_receive_ns)
+        if ts_receive_ns > self._last_ns:  # noqa: PLR1730 - called for every message: a call of max costs as much as the rest
+            self._last_ns = ts_receive_ns
         self._buffer += _PACK(ts_exchange_ns, self._last_ns, kind, flags, instrument, source, 0, *words)
 
     def add_book(self, instrument: int, message: BookMessage) -> int:

@@ -72,6 +72,7 @@ class Transcriber:
     ) -> None:
         self._sources = sources
         self._without = without
+        self._are_quotes_wanted = "quotes" not in without
         self._report = report
         self._builder = RecordBuilder() if builder is None else builder
         self.messages_count = 0
@@ -128,16 +129,17 @@ class Transcriber:
                 assert_never(message)
 
     def _quote(self, message: QuoteText, state: InstrumentState, source: int) -> None:
-        if "quotes" in self._without:
+        if not self._are_quotes_wanted:
             return
-        if message.update_id:
-            if message.update_id <= state.quote_id:
+        update_id = message.update_id
+        if update_id:
+            if update_id <= state.quote_id:
                 raise RejectedError(Reason.old_update)
-            state.quote_id = message.update_id
+            state.quote_id = update_id
         prices, sizes = state.prices, state.sizes
         words = (
             prices[message.bid], sizes[message.bid_size] or _refuse_zero(message.bid_size),
-            prices[message.ask], sizes[message.ask_size] or _refuse_zero(message.ask_size), message.update_id,
+            prices[message.ask], sizes[message.ask_size] or _refuse_zero(message.ask_size), update_id,
         )  # fmt: skip
         # nine of ten messages come here: straight into the builder
         self._builder.add(layout.QUOTE, state.index, source, message.ts_exchange_ns, message.ts_receive_ns, words)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import msgspec
 from cryptofeed.exceptions import BadChecksum, BidAskOverlapping, MissingSequenceNumber, UnsupportedSymbol
 from cryptofeed.exchanges import EXCHANGE_MAP
 from cryptofeed.symbols import Symbols
-from cryptofeed.types import OrderBook
 from yapic import json as cryptofeed_json
 
 from adapters.captures.messages import BookText
@@ -100,7 +100,7 @@ class Exchange:
         self._report = report
         symbols = {name: listing.symbol(name) for names in channels.values() for name in names}
         are_books_apart = are_books_apart and venue.is_snapshot_fetched
-        self.normaliser = Normaliser(venue, symbols, are_levels_text=are_books_apart)
+        self.normaliser = Normaliser(venue, symbols)
         self._names = frozenset(symbols)
         self._quoted = {name: _quoted_forms(listing.names[name]) for name in symbols}
         self.feed = _build(venue, listing, channels, self.normaliser, keys)
@@ -220,31 +220,24 @@ def _keep_losses_apart(feed: Any, normaliser: Normaliser) -> None:
 def _say_texts_as_they_come(feed: Any, normaliser: Normaliser) -> None:
     """Replace what keeps a book in Binance's classes: nobody reads theirs, and while it is begun their stream waits.
 
-    What is called back is each delta with its own ids and its levels as text; the chain is followed by a BookSync.
-    Quotes and trades, nine of ten messages, are said as the text that they are, too: their decimals would be made of
-    text only to be made text again.
+    Each delta is said with its own ids and its levels as text; the chain is followed by a BookSync. Quotes and trades,
+    nine of ten messages, are said as the text that they are, too: their decimals would be made of text only to be made
+    text again.
     """
-    books: dict[str, Any] = {}
+    name_of = cache(feed.exchange_symbol_to_std_symbol)
 
-    async def say(message: Any, pair: str, timestamp: float) -> None:
-        symbol = feed.exchange_symbol_to_std_symbol(pair)
-        book = books.get(symbol)
-        if book is None:
-            book = books[symbol] = OrderBook(feed.id, symbol)
-        delta = {"bid": message["b"], "ask": message["a"]}
-        stamp = feed.timestamp_normalize(message["E"])
-        await feed.book_callback("l2_book", book, timestamp, timestamp=stamp, raw=message, delta=delta)
+    async def say_delta(message: Any, pair: str, _timestamp: float) -> None:
+        normaliser.take_delta(name_of(pair), message, message["b"], message["a"], _ms_to_ns(message["E"]))
 
     async def say_quote(message: Any, timestamp: float) -> None:
-        name = feed.exchange_symbol_to_std_symbol(message["s"])
-        normaliser.take_quote(name, message, _ms_to_ns(message["E"]) if "E" in message else to_ns(timestamp))
+        ts_ns = _ms_to_ns(message["E"]) if "E" in message else to_ns(timestamp)
+        normaliser.take_quote(name_of(message["s"]), message, ts_ns)
 
     async def say_trade(message: Any, _timestamp: float) -> None:
-        name = feed.exchange_symbol_to_std_symbol(message["s"])
-        flags = SELL if message["m"] else 0
+        name, flags = name_of(message["s"]), SELL if message["m"] else 0
         normaliser.take_trade(name, message["p"], message["q"], _ms_to_ns(message["T"]), message["a"], flags)
 
-    feed._book, feed._ticker, feed._trade = say, say_quote, say_trade  # noqa: SLF001 - there is no other way to texts
+    feed._book, feed._ticker, feed._trade = say_delta, say_quote, say_trade  # noqa: SLF001 - there is no other way to texts
 
 
 def _ms_to_ns(ms: Any) -> int:

@@ -170,9 +170,10 @@ class LiveFeed:
                 if self._keep_raw:
                     self._sink.raw(link.number, receive_ns, frame)
                 await self._take(link, frame, receive_ns, now)
-                link.waiting_since = now
-                await self._sink.room()
-                link.waiting_since = 0.0
+                if not self._sink.has_room:
+                    link.waiting_since = now
+                    await self._sink.room()
+                    link.waiting_since = 0.0
                 if link.frames_count % _FRAMES_WITHOUT_PAUSE == 0:
                     await anyio.sleep(0)
 

@@ -71,11 +71,13 @@ Callback: TypeAlias = Callable[[Any, float], Awaitable[None]]
 class Normaliser:
     """State of one connection: what came since `begin`, what was left out and why (`ignored`, by reason)."""
 
-    def __init__(self, venue: Venue, symbols: Mapping[str, FeedSymbol], *, are_levels_text: bool = False) -> None:
-        self._are_levels_text = are_levels_text  # of deltas: nothing parsed them
+    def __init__(self, venue: Venue, symbols: Mapping[str, FeedSymbol]) -> None:
         self.ignored: Counter[str] = Counter()
         self._venue = venue
         self._symbols = symbols
+        self._quoted = {
+            name: each for name, each in symbols.items() if not (each.is_spot and "ticker" in venue.ignored_for_spot)
+        }
         self._quote_fields = _quote_reader(venue.quotes)
         self._messages: list[FeedMessage] = []
         self._ts_receive_ns = 0
@@ -129,9 +131,7 @@ class Normaliser:
             return
         is_snapshot = book.delta is None
         sides = book.book.to_dict() if is_snapshot else book.delta
-        bids, asks = sides["bid"], sides["ask"]
-        if not self._are_levels_text:
-            bids, asks = _levels(bids), _levels(asks)
+        bids, asks = _levels(sides["bid"]), _levels(sides["ask"])
         ids = NO_IDS if self._venue.ids is None else self._venue.ids(book.raw)
         if self._venue.book_depth:
             depth = self._depths.setdefault(symbol.name, DepthLimit(self._venue.book_depth))
@@ -140,6 +140,16 @@ class Normaliser:
             return
         times = (self._exchange_ns(book.timestamp, "l2_book") or self._book_ns(book.raw), self._ts_receive_ns)
         self._messages.append(BookText(symbol.name, *times, *ids, is_snapshot, bids, asks))
+
+    def take_delta(self, name: str, raw: Raw, bids: Any, asks: Any, ts_exchange_ns: int) -> None:
+        """Note a delta of an instrument's book (cryptofeed's name): levels as text, ids in the raw message."""
+        symbol = self._symbol(name, "l2_book")
+        if symbol is None:
+            return
+        ids = NO_IDS if self._venue.ids is None else self._venue.ids(raw)
+        if bids or asks or ids[0]:
+            is_snapshot, times = False, (ts_exchange_ns, self._ts_receive_ns)
+            self._messages.append(BookText(symbol.name, *times, *ids, is_snapshot, bids, asks))
 
     def snapshot(self, symbol: str, raw: Raw, ts_receive_ns: int) -> BookText:
         """A book that was fetched beside the stream, from its parsed body; its levels stand in it as text."""
@@ -174,7 +184,7 @@ class Normaliser:
 
     def take_quote(self, name: str, raw: Raw, ts_ns: int, bid_read: Any = None, ask_read: Any = None) -> None:
         """Note a quote of an instrument (cryptofeed's name) from the raw message, its prices as the class read them."""
-        symbol = self._symbol(name, "ticker")
+        symbol = self._quoted.get(name) or self._symbol(name, "ticker")
         if symbol is None:
             return
         bid_size, ask_size, update_id, bid, ask = self._quote_fields(raw)
@@ -183,11 +193,17 @@ class Normaliser:
             return
         if bid is None or ask is None:
             bid, ask = bid_read, ask_read
-        if not (bid_size and ask_size) or _is_nothing(bid) or _is_nothing(ask):
+        if type(bid) is type(ask) is type(bid_size) is type(ask_size) is str:
+            # Nine of ten messages come here; what begins with a digit above 0 is not nothing.
+            is_half = not (bid_size and ask_size) or (
+                (bid < "1" or ask < "1") and (_is_nothing(bid) or _is_nothing(ask))
+            )
+        else:
+            is_half = not (bid_size and ask_size) or _is_nothing(bid) or _is_nothing(ask)
+            bid, bid_size, ask, ask_size = _text(bid), _text(bid_size), _text(ask), _text(ask_size)
+        if is_half:
             self.ignored["quote of one side only"] += 1
             return
-        if not type(bid) is type(ask) is type(bid_size) is type(ask_size) is str:
-            bid, bid_size, ask, ask_size = _text(bid), _text(bid_size), _text(ask), _text(ask_size)
         self._messages.append(
             QuoteText(symbol.name, ts_ns, self._ts_receive_ns, bid, bid_size, ask, ask_size, int(update_id or 0))
         )  # fmt: skip

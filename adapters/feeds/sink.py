@@ -11,8 +11,13 @@ class FeedSink(Protocol):
     def changed(self) -> None:
         """Records were added to the builder."""
 
+    @property
+    def has_room(self) -> bool:
+        """Whether no more records wait than may."""
+        ...
+
     async def room(self) -> None:
-        """Wait while too many records wait; the feed reads nothing meanwhile. Cheap where there is room."""
+        """Wait while too many records wait; the feed reads nothing meanwhile."""
 
     def raw(self, source: int, receive_ns: int, frame: bytes | str) -> None:
         """A frame as it came; only where raw frames are kept."""

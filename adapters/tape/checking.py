@@ -10,7 +10,7 @@ import numpy as np
 from adapters.tape.codec import Unpacker, empty_records
 from adapters.tape.explained import Explained
 from adapters.tape.findings import Finding, FindingKind
-from adapters.tape.format import FOOTER_BYTES, FRAME_RECORDS_MAX, INDEX_ENTRY
+from adapters.tape.format import FOOTER_BYTES, FRAME_RECORDS_MAX
 from adapters.tape.frames import Damage, Frame, Reason, SegmentFile, Thread
 from adapters.tape.segments import Index, Segment, digest_of, find_tape_id, index_entry, make_index, read_segments
 
@@ -50,12 +50,12 @@ class _Check:
             )
             self._pending.append((FindingKind.MISSING_SEGMENT, name, 0, f"before it {missing} should be"))
         self._next_number = segment.number + 1
-        first_seq, damages, entries = self._thread.next_seq, 0, []
+        first_seq, damages, entries = self._thread.next_seq, 0, bytearray()
         with SegmentFile(segment.path) as file:
             for found in file.frames(self._thread, 0, segment.frames_stop):
                 if isinstance(found, Frame):
                     self._good(file, found)
-                    entries.append(index_entry(found.offset, found.header))
+                    entries += index_entry(found.offset, found.header)
                 elif not self._is_bad_footer(segment, found, entries):
                     damages += 1
                     self._damaged(name, found, is_tail=found.is_last and is_last and segment.footer is None)
@@ -99,9 +99,9 @@ class _Check:
         kind = FindingKind.CHAIN_BREAK if is_chain else FindingKind.ROTTEN_FRAME
         self._pending.append((kind, name, damage.offset, text))
 
-    def _is_bad_footer(self, segment: Segment, damage: Damage, entries: list[tuple[int, int, int, int, int]]) -> bool:
+    def _is_bad_footer(self, segment: Segment, damage: Damage, entries: bytearray) -> bool:
         """Tell whether what is left after the last good frame is an index and a footer of which the sum is wrong."""
-        expected_bytes = len(entries) * INDEX_ENTRY.itemsize + FOOTER_BYTES
+        expected_bytes = len(entries) + FOOTER_BYTES
         if not damage.is_last or segment.footer is not None:
             return False
         if not segment.is_footer_bad and damage.stop - damage.offset != expected_bytes:

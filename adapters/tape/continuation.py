@@ -31,7 +31,7 @@ class OpenSegment(msgspec.Struct):
     chain: int
     stop: int
     digest: _Hash
-    entries: list[tuple[int, int, int, int, int]]
+    entries: bytearray
 
 
 class Continuation(msgspec.Struct, frozen=True):
@@ -66,17 +66,15 @@ def find_continuation(folder: Path) -> Continuation:
     return Continuation(tape_id, thread.next_seq, max(last_ns, end_ns), last.number, segment, tail)
 
 
-def _walk(
-    file: SegmentFile, segment: Segment, thread: Thread
-) -> tuple[list[tuple[int, int, int, int, int]], TornTail | None, int]:
+def _walk(file: SegmentFile, segment: Segment, thread: Thread) -> tuple[bytearray, TornTail | None, int]:
     """Return a segment's index so far, its torn tail, and the receive time of its last record (0: it has none)."""
-    entries = []
+    entries = bytearray()
     tail = None
     last: Frame | None = None
     for found in file.frames(thread, 0, segment.frames_stop):
         if isinstance(found, Frame):
             last = found
-            entries.append(index_entry(found.offset, found.header))
+            entries += index_entry(found.offset, found.header)
         elif found.is_last:
             tail = TornTail(segment.path.name, found.offset, found.stop - found.offset, found.reason)
     return entries, tail, 0 if last is None else last_ns_of(file, last)

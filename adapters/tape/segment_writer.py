@@ -114,7 +114,7 @@ class SegmentWriter:
         header = decode_header(raw)
         assert header is not None
         self._write(raw + payload)
-        segment.entries.append(index_entry(segment.stop, header))
+        segment.entries += index_entry(segment.stop, header)
         segment.stop += len(raw) + len(payload)
         segment.chain = header.sum
         segment.digest.update(raw)
@@ -201,7 +201,7 @@ class SegmentWriter:
         except OSError as error:
             raise self._failed(error) from error
         chain = first_chain(name, self._tape_id)
-        self._segment = OpenSegment(self._last_number, chain, 0, hashlib.sha256(), [])
+        self._segment = OpenSegment(self._last_number, chain, 0, hashlib.sha256(), bytearray())
         return self._segment
 
     def _write(self, content: bytes) -> None:

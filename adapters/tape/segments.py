@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from struct import Struct
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _CHUNK_BYTES = 1 << 20
+_pack_entry = Struct("<QQqII").pack
+assert Struct("<QQqII").size == INDEX_ENTRY.itemsize
 
 Index = NDArray[np.void]
 
@@ -83,17 +86,18 @@ def index_of(segment: Segment, tape_id: bytes | None) -> Index:
         return segment.index
     with SegmentFile(segment.path) as file:
         found = file.frames(Thread(tape_id=tape_id), 0, segment.frames_stop)
-        return make_index([index_entry(frame.offset, frame.header) for frame in found if isinstance(frame, Frame)])
+        entries = [index_entry(frame.offset, frame.header) for frame in found if isinstance(frame, Frame)]
+    return make_index(b"".join(entries))
 
 
-def index_entry(offset: int, header: Header) -> tuple[int, int, int, int, int]:
-    """What the index says of a frame."""
-    return offset, header.first_seq, header.first_ns, header.count, header.marks
+def index_entry(offset: int, header: Header) -> bytes:
+    """What the index says of a frame, packed as it is written: a session keeps those of a segment for hours."""
+    return _pack_entry(offset, header.first_seq, header.first_ns, header.count, header.marks)
 
 
-def make_index(entries: list[tuple[int, int, int, int, int]]) -> Index:
-    """Entries as the array that is written."""
-    return np.array(entries, INDEX_ENTRY)
+def make_index(entries: bytes | bytearray) -> Index:
+    """Packed entries as an array."""
+    return np.frombuffer(bytes(entries), INDEX_ENTRY)
 
 
 def last_ns_of(file: SegmentFile, frame: Frame) -> int:

@@ -108,11 +108,12 @@ class TapeWriter:
         """Receive time of the record appended last, 0 where there is none."""
         return self._last_ns
 
-    def append(self, records: Records) -> int:
+    def append(self, records: Records, *, are_times_rising: bool = False) -> int:
         """Append records in their order and return the last one's seq; they are copied.
 
-        Any count, any strides. A receive time that falls is replaced by the one before it. Full frames are written
-        at once, others in time (see `tick`).
+        Any count, any strides. A receive time that falls is replaced by the one before it; who knows that none falls
+        among these (`are_times_rising`) spares the look at each. Full frames are written at once, others in time (see
+        `tick`).
         """
         assert records.dtype == RECORD
         assert records.ndim == 1
@@ -126,7 +127,9 @@ class TapeWriter:
             count = min(len(words) - taken, len(self._room) - self._count)
             placed = self._words[self._count : self._count + count]
             placed[:] = words[taken : taken + count]
-            self._keep_times_rising(placed[:, _RECEIVE_WORD])
+            if not are_times_rising or placed.item(0, _RECEIVE_WORD) < self._last_ns:
+                _let_rise(placed[:, _RECEIVE_WORD], self._last_ns)
+            self._last_ns = placed.item(count - 1, _RECEIVE_WORD)
             head = placed.item(count - 1, _HEAD_WORD)
             self._is_inside = head & 0xFF in (LEVEL, DOCUMENT) and not head >> 8 & LAST
             self._count += count
@@ -206,12 +209,12 @@ class TapeWriter:
         self._files.sync()
         self._synced_clock_ns = self._clock_ns()
 
-    def _keep_times_rising(self, times: NDArray[np.int64]) -> None:
-        if times.item(0) < self._last_ns:
-            times[0] = self._last_ns
-        if len(times) > 1:
-            np.maximum.accumulate(times, out=times)
-        self._last_ns = times.item(-1)
+
+def _let_rise(times: NDArray[np.int64], last_ns: int) -> None:
+    if times.item(0) < last_ns:
+        times[0] = last_ns
+    if len(times) > 1:
+        np.maximum.accumulate(times, out=times)
 
 
 def _words_of(records: Records) -> NDArray[np.int64]:

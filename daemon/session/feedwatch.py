@@ -43,6 +43,11 @@ class FeedWatch:
         self.changed: Callable[[], None] = sequencer.wake
         self.room = sequencer.room
 
+    @property
+    def has_room(self) -> bool:
+        """Whether no more records wait than may."""
+        return self._sequencer.has_room
+
     def raw(self, source: int, receive_ns: int, frame: bytes | str) -> None:
         """A frame as it came."""
         if self._raw is not None:

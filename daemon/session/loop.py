@@ -55,7 +55,8 @@ class RunLoop:
         """Take what waits, again and again, until cancelled."""
         while True:
             await self._sequencer.woken()
-            await self._pump.room()
+            if not self._pump.has_room:
+                await self._pump.room()
             self.step()
 
     async def tick(self) -> None:

@@ -6,10 +6,10 @@ engine wait, and in the end the feed.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 
-import anyio
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +54,8 @@ class StorePump:
         self._store = store
         self._run_id = run_id
         self._waiting: deque[Said] = deque()
-        self._changed = anyio.Event()
-        self._stored = anyio.Event()
+        self._changed = asyncio.Event()
+        self._stored = asyncio.Event()
 
     @property
     def is_idle(self) -> bool:
@@ -73,9 +73,14 @@ class StorePump:
         self.rows_waiting_most = max(self.rows_waiting_most, self.rows_waiting)
         self._changed.set()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether no more waits than may."""
+        return self.rows_waiting <= ROWS_WAITING_MAX
+
     async def room(self) -> None:
         """Wait while too much waits."""
-        while self.rows_waiting > ROWS_WAITING_MAX:
+        while not self.has_room:
             await self._stored.wait()
 
     async def stored(self, position: Position) -> None:
@@ -92,7 +97,7 @@ class StorePump:
         """Store, until cancelled; raises what ended the store or the recorder."""
         while True:
             while not self._waiting:
-                self._changed = anyio.Event()
+                self._changed.clear()
                 await self._changed.wait()
             await self._recorder.acknowledged(self._waiting[0].last_seq)
             batch = self._next_batch()
@@ -124,5 +129,5 @@ class StorePump:
             self.stored_seq = said.last_seq
         self.rows_waiting -= rows
         self.stored_ns = now_ns
-        stored, self._stored = self._stored, anyio.Event()
+        stored, self._stored = self._stored, asyncio.Event()
         stored.set()

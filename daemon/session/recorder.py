@@ -39,8 +39,8 @@ class Recorder:
         return self.writer.acknowledged_seq
 
     def append(self, records: Records) -> int:
-        """Append records; returns the seq of the first."""
-        return self.writer.append(records) - len(records) + 1
+        """Append records of the sequencer's, whose times do not fall; returns the seq of the first."""
+        return self.writer.append(records, are_times_rising=True) - len(records) + 1
 
     async def acknowledged(self, seq: int) -> None:
         """Wait until a record is on the disk; this makes it sooner."""

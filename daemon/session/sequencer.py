@@ -24,7 +24,8 @@ class Sequencer:
         self.builder = RecordBuilder()
         self.records_most = 0
         self._clock = clock
-        self._woken = asyncio.Event()
+        self._is_woken = False
+        self._waiter: asyncio.Future[None] | None = None
         self._taken = asyncio.Event()
 
     @property
@@ -34,16 +35,26 @@ class Sequencer:
 
     def wake(self) -> None:
         """There is something to take."""
-        self._woken.set()
+        self._is_woken = True
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     async def woken(self) -> None:
-        """Wait until there is something to take."""
-        await self._woken.wait()
-        self._woken.clear()
+        """Wait until there is something to take. For the run loop alone: it comes here once a step."""
+        while not self._is_woken:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        self._is_woken = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether no more records wait than may."""
+        return len(self.builder) <= RECORDS_WAITING_MAX
 
     async def room(self) -> None:
         """Wait while too many records wait."""
-        while len(self.builder) > RECORDS_WAITING_MAX:
+        while not self.has_room:
             self._taken.clear()
             await self._taken.wait()
 

@@ -1,7 +1,7 @@
 """How fast the daemon is: the cost of a message, the time to a decision, and whether it stays as it is for minutes.
 
-`uv run python -m tests.bench.daemon [--only path,latency,soak] [--quick] [--json]`. Without `--only` all but the soak,
-about three minutes; the soak takes ten more.
+`uv run python -m tests.bench.daemon [--only path,sockets,latency,soak] [--quick] [--json]`. Without `--only` all but
+the soak, about six minutes; the soak takes ten more.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import platform
 from tests.bench.daemon_latency import latency_section, soak_section
 from tests.bench.daemon_load import REEL_FRAMES
 from tests.bench.daemon_path import path_section
+from tests.bench.daemon_sockets import sockets_section
 from tests.bench.measuring import Section
 
-SECTIONS = ("path", "latency", "soak")
-_DEFAULT = "path,latency"
+SECTIONS = ("path", "sockets", "latency", "soak")
+_DEFAULT = "path,sockets,latency"
 _ALL_FRAMES, _QUICK_FRAMES = 93_000, 10_000
 
 
@@ -29,6 +30,11 @@ def sections(chosen: argparse.Namespace) -> list[Section]:
             case "path":
                 frames = _QUICK_FRAMES if chosen.quick else _ALL_FRAMES
                 found.append(path_section(most=chosen.messages or frames, repeats=1 if chosen.quick else 3))
+            case "sockets":
+                seconds = 8.0 if chosen.quick else 20.0
+                frames = _QUICK_FRAMES if chosen.quick else REEL_FRAMES
+                repeats = 1 if chosen.quick else 3
+                found.append(sockets_section(rate=chosen.rate, seconds=seconds, frames=frames, repeats=repeats))
             case "latency":
                 seconds = chosen.seconds or (5.0 if chosen.quick else 60.0)
                 frames = _QUICK_FRAMES if chosen.quick else REEL_FRAMES

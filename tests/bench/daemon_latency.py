@@ -45,12 +45,12 @@ class Run:
         home.mkdir()
         config = home / f"{_NAME}.yaml"
         config.write_text(CONFIG)
-        load = _start("tests.bench.daemon_load", "--rate", str(rate), "--seconds", str(seconds), "--frames",
+        load = start("tests.bench.daemon_load", "--rate", str(rate), "--seconds", str(seconds), "--frames",
                       str(frames), "--notes", str(notes))  # fmt: skip
         try:
             lines = Lines(load)
             self.listening = lines.wait_for("listening")
-            daemon = _start(
+            daemon = start(
                 "tests.bench.daemon_noted", str(noted), str(round(rate * (seconds + 30))), "--home", str(home), "run",
                 str(config), "--name", _NAME, "--set", f"feed.rest={self.listening['rest']}", "--set",
                 f"feed.websocket={self.listening['websocket']}",
@@ -77,7 +77,8 @@ class Run:
         self.tape = home / "sessions" / _NAME / "tape"
 
 
-def _start(module: str, *arguments: str) -> subprocess.Popen[str]:
+def start(module: str, *arguments: str) -> subprocess.Popen[str]:
+    """A module as a process of its own, its output to be read."""
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

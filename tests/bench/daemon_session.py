@@ -51,11 +51,12 @@ class Own:
 
     async def take(self, frames: Sequence[TimedFrame], step_frames: int) -> None:
         """Let frames through to the store, the run loop stepping after every so many."""
-        take, links, room = self.opened.feed._take, self._links, self.opened.sequencer.room
+        take, links, sequencer = self.opened.feed._take, self._links, self.opened.sequencer
         for number, frame in enumerate(frames, 1):
             self._now_ns = self._start_ns + frame.at_ns
             await take(links[frame.is_public], frame.text, self._now_ns, time.monotonic())
-            await room()
+            if not sequencer.has_room:
+                await sequencer.room()
             if number % step_frames == 0:
                 await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -90,3 +90,9 @@ def test_every_message_of_the_load_is_decided_on(daemon_report: Any) -> None:
     for name in ("due_to_decision", "receive_to_decision", "due_to_sent"):
         assert 0 <= found[name]["p50"] <= found[name]["p99"] <= found[name]["p100"]
     assert found["due_to_decision"]["p50"] >= found["receive_to_decision"]["p50"]
+
+
+def test_daemon_and_peer_are_measured_at_the_same_sockets(daemon_report: Any) -> None:
+    found = daemon_report["sockets"]
+    assert found["ratio"] == pytest.approx(found["own_us"] / found["peer_us"])
+    assert min(found["own_us"], found["peer_us"]) > 0
