@@ -17,7 +17,7 @@ from daemon.session.folder import SESSIONS
 from daemon.session.opening import Earlier, read_earlier
 from daemon.session.snapshots import SessionSnapshot, read_session_snapshots
 from daemon.stages import Quiet, Stages
-from daemon.store_compare import RowDifference, compare_rows, prefix_note
+from daemon.store_compare import WHOLE, RowDifference, compare_rows, prefix_note
 from daemon.tape_markets import Part
 from engine.errors import InputMissingError
 from engine.replay import RunResult
@@ -76,7 +76,14 @@ def verify_session(home: Path, folder: Path, stages: Stages | None = None) -> Se
     stages.stage(f"Files checked: {len(findings)} findings")
     earlier = read_earlier(tape)
     if earlier is None:
-        raise InputMissingError(f"{tape} holds no whole beginning of a session", remedy="Run the session first.")
+        raise _no_session(tape)
+    name = f"{folder.resolve().name}-{earlier.session.session}"
+    store = home / earlier.config.daemon.store.path
+    stored = _stored(store, name)
+    if stored.status not in WHOLE:  # it may run, and a tape that is opened after the store was read is ahead of it
+        earlier = read_earlier(tape)
+        if earlier is None:
+            raise _no_session(tape)
     snapshots = read_session_snapshots(folder / "snapshots")
     with tempfile.TemporaryDirectory(prefix="tapewright-") as code:
         for each in earlier.code:
@@ -84,9 +91,6 @@ def verify_session(home: Path, folder: Path, stages: Stages | None = None) -> Se
         run = tape_run(earlier.reader, earlier.config, Registry(Path(code)))
         stages.stage(f"Replaying {tape} ({run.facts.records_count:,} records)")
         result, marks = _replayed(run, snapshots, stages)
-    name = f"{folder.resolve().name}-{earlier.session.session}"
-    store = home / earlier.config.daemon.store.path
-    stored = _stored(store, name)
     stages.stage(f"Comparing with {store}, run {name}")
     difference = compare_rows(store, stored, result.outputs, result.samples)
     replay_hash = f"{result.hash:016x}"
@@ -127,6 +131,10 @@ def _cut_after(part: Part, seqs: Sequence[int]) -> list[Part]:
         Part(start, part.records[start - part.first_seq : stop - part.first_seq], stop)
         for start, stop in zip(starts, stops, strict=True)
     ]
+
+
+def _no_session(tape: Path) -> InputMissingError:
+    return InputMissingError(f"{tape} holds no whole beginning of a session", remedy="Run the session first.")
 
 
 def _stored(store: Path, name: str) -> RunRow:

@@ -76,8 +76,10 @@ def compare_rows(
     """The first row of a stored run that is not what these outputs (n, 16) and samples (m, 4) give; None: all are.
 
     A run that was cut off is stored up to a position, and compared up to there: `prefix_note` says so. A finished run
-    must be stored whole. `sample_every` is the run's own where it is not given.
+    must be stored whole. `run` is what the store said of it before the outputs were made: whatever a session that goes
+    on has stored since is compared as far as they reach. `sample_every` is the run's own where it is not given.
     """
+    before = run
     with StoreReader(store) as reader, reader.at_one_moment():
         run = reader.run(run.name)  # as it stands now, as its rows do
         extent = Extent(
@@ -88,8 +90,9 @@ def compare_rows(
         found = _first_difference(_Stored(reader, run), _Made(outputs, samples), extent)
     if found is not None:
         return found
-    for name, stored, made in (("outputs", run.outputs_stored, outputs), ("samples", run.samples_stored, samples)):
-        if stored > len(made) or (run.status in WHOLE and stored < len(made)):
+    kinds = (("outputs", before.outputs_stored, outputs), ("samples", before.samples_stored, samples))
+    for name, stored, made in kinds:
+        if stored > len(made) or (before.status in WHOLE and stored < len(made)):
             return RowDifference("strategy_runs", run.run_id, None, f"{name}_stored", stored, len(made))
     return None
 

@@ -22,6 +22,8 @@ def test_a_session_trades_goes_on_after_a_restart_and_equals_its_replay(tmp_path
         taken_up = daemon.lines.wait_for("taken up")
         assert taken_up["hash"] == first
         daemon.lines.wait_for("fill", count=3)
+        while_it_runs = daemon.verify()
+        assert (while_it_runs["equal"], while_it_runs["session_hash"]) == (True, "")
         second = daemon.stop()
         verdict = daemon.verify()
         assert (verdict["equal"], verdict["session_hash"], verdict["replay_hash"]) == (True, second, second)

@@ -205,6 +205,20 @@ def test_a_book_that_waits_for_its_fill_ends_the_prefix(tmp_path: Path) -> None:
     assert compare_rows(path, cut, *everything()) is None
 
 
+def test_what_a_session_that_goes_on_has_stored_since_is_no_difference(copy: Path) -> None:
+    outputs, samples = everything()
+    before = msgspec.structs.replace(run_of(copy), status="running", outputs_stored=90, samples_stored=90)
+    assert compare_rows(copy, before, outputs[:100], samples[:100]) is None
+    found = compare_rows(copy, before, outputs[:80], samples[:100])  # stored before, and not made
+    assert found is not None
+    assert (found.column, found.first, found.second) == ("outputs_stored", 90, 80)
+    last = "(SELECT max(n) FROM strategy_orders WHERE run_id = 2 AND n BETWEEN 90 AND 99)"
+    changed(copy, f"UPDATE strategy_orders SET tag = tag + 1 WHERE run_id = 2 AND n = {last}")  # stored since
+    found = compare_rows(copy, before, outputs[:100], samples[:100])
+    assert found is not None
+    assert found.column == "tag"
+
+
 def test_batches_are_cut_where_a_book_stands_before_its_fill(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (2, 7, 64):
         monkeypatch.setattr("daemon.store_compare._CHUNK", size)
