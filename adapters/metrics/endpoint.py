@@ -2,7 +2,8 @@
 
 prometheus_client's own handler answers (text format, OpenMetrics where asked for, gzip); the server around it is ours,
 because the client's keeps a stalled reader's thread for ever: here a reader has a time limit, there is room for a
-bounded number of them, and closing ends them all.
+bounded number of them, and closing ends them all. Only this machine's own names are answered: else a page in a browser
+here, that has pointed its name at 127.0.0.1, would read what the account is worth.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from engine.errors import UsageError
 
 HOST = "127.0.0.1"
 PATH = "/metrics"
+_NAMES = (HOST, "localhost")
 READER_SECONDS_MAX = 10.0
 """How long a reader may take to send its request, and how long it may let an answer wait."""
 READERS_MAX = 8
@@ -130,12 +132,20 @@ def _handler_of(metrics: CollectorRegistry, reader_seconds: float) -> type[Metri
         timeout = reader_seconds  # of each wait for the socket, and of sending the answer as a whole
 
         def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
-            if urlsplit(self.path).path == PATH:
+            if not all(_names_this_machine(host) for host in self.headers.get_all("Host", [])):
+                self.send_error(HTTPStatus.MISDIRECTED_REQUEST, f"Ask http://{HOST}:PORT or http://localhost:PORT")
+            elif urlsplit(self.path).path == PATH:
                 super().do_GET()
             else:
                 self.send_error(HTTPStatus.NOT_FOUND, f"The metrics are at {PATH}")
 
     return Handler
+
+
+def _names_this_machine(host: str) -> bool:
+    """Whether a Host header does, with whatever port: a tunnel may have another."""
+    name, _, port = host.strip().lower().partition(":")
+    return name in _NAMES and (port == "" or port.isdecimal())
 
 
 def _cannot_listen(port: int, error: OSError | OverflowError) -> UsageError:

@@ -245,6 +245,25 @@ def test_the_metrics_stand_at_one_place(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_name_that_a_page_has_pointed_here_is_not_answered() -> None:
+    with MetricsEndpoint(made_figures, 0) as served:
+        for host in ("127.0.0.1", f"127.0.0.1:{served.port}", "LOCALHOST:1", None):
+            assert "tapewright_equity" in _asked(served.port, [host] if host else [])
+        for hosts in (["evil.example"], [f"evil.example:{served.port}"], ["127.0.0.1.evil.example"], ["localhost:x"],
+                      ["127.0.0.1", "evil.example"], [""]):  # fmt: skip
+            said = _asked(served.port, hosts)
+            assert said.startswith("HTTP/1.0 421 ")
+            assert "tapewright_equity" not in said
+
+
+def _asked(port: int, hosts: list[str]) -> str:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        lines = ["GET /metrics HTTP/1.0", *(f"Host: {host}" for host in hosts), "", ""]
+        connection.sendall("\r\n".join(lines).encode())
+        with connection.makefile("rb") as answer:
+            return answer.read().decode()
+
+
 def test_a_port_that_is_taken_says_so_and_what_to_do() -> None:
     with MetricsEndpoint(made_figures, 0) as served:
         with pytest.raises(UsageError, match=f"port {served.port} on 127.0.0.1 is taken") as caught:
