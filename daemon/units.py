@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.errors import InputMissingError
+from engine.errors import InputMissingError, UsageError
 
 EXPOSURE_MOST = 1.5
 UNITS = ("tapewright.service", "tapewright@.service")
@@ -89,7 +89,14 @@ def _exec_start(line: str, command: Path, config: Path | None) -> str:
 
 
 def _quoted(path: Path) -> str:
-    """A path as one word of ExecStart, where % and $ mean something, and spaces part words."""
+    """A path as one word of ExecStart, where % and $ mean something, and spaces part words.
+
+    Raises UsageError for one that no line of a unit can hold.
+    """
+    if not str(path).isprintable():
+        raise UsageError(
+            f"{str(path)!r} has characters that no unit can hold", remedy="Name a path of printable characters."
+        )
     text = str(path).replace("%", "%%").replace("$", "$$")
     if re.fullmatch(r"[\w./@:,+=%$\-]+", text):
         return text

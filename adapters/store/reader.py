@@ -38,6 +38,8 @@ class StoreReader:
         self._path = path
         if not path.exists():
             raise InputMissingError(f"{path} is not there", remedy="Run something first: a run makes its store.")
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder, not a store", remedy="Name the SQLite file in it.")
         with sqlite_trouble(path):
             self._connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=WAIT_SECONDS, isolation_level=None

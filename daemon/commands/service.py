@@ -115,7 +115,7 @@ def command_path() -> Path:
 def write_unit(file: Path, unit: str, *, is_forced: bool) -> str:
     """Write a unit whole or not at all; what happened in a word. Raises where another unit lies there."""
     if not file.parent.is_dir():
-        raise InputMissingError(f"{file.parent} is not there", remedy="Name the folder of units with --unit-folder.")
+        raise InputMissingError(f"{file.parent} is no folder", remedy="Name the folder of units with --unit-folder.")
     is_there = file.exists()
     if is_there and file.read_text(encoding="utf-8", errors="replace") == unit:
         return "as it should be already"

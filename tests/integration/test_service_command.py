@@ -68,6 +68,12 @@ def test_check_without_installed_units_looks_at_ours(tmp_path: Path) -> None:
     assert told.count(": good, exposure ") == len(UNITS)
 
 
+@pytest.mark.parametrize("name", ["a\nExecStartPre=x.yaml", "\udcff.yaml"])
+def test_a_path_that_no_unit_can_hold_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="characters that no unit can hold"):
+        unit_text(Path("/opt/tapewright"), tmp_path / name, is_instance=False)
+
+
 @needs_systemd_analyze
 def test_installed_units_are_good(tmp_path: Path) -> None:
     service("install", "--unit-folder", tmp_path)

@@ -174,3 +174,5 @@ def test_a_store_that_is_not_there_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputMissingError, match="is not there"):
         StoreReader(tmp_path / "none.sqlite")
     assert not (tmp_path / "none.sqlite").exists()
+    with pytest.raises(UsageError, match="is a folder, not a store"):
+        StoreReader(tmp_path)
