@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -25,6 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.
 Strategy = Annotated[str, typer.Argument(metavar="ID", help="Id of a strategy, as `ctl strategies` lists them.")]
 AnyStrategy = Annotated[str, typer.Argument(metavar="[ID]", help="Id of a strategy; all of them if left out.")]
 _DIGITS_MAX = 40
+_Told = TypeVar("_Told")
 _WORDS: dict[str, ParamValue] = {"true": True, "false": False}
 
 
@@ -54,53 +56,33 @@ def choose(
 @ctl_app.command()
 def status(context: typer.Context, as_json: Json = False) -> None:
     """Tell state, account, markets, connections and queues of a session."""
-    with context.obj.connect() as client:
-        told = client.status()
-    if as_json:
-        _print_json(told)
-        return
     from daemon.control.tables import print_status
 
-    print_status(told)
+    _tell(context, lambda client: client.status(), print_status, as_json=as_json)
 
 
 @ctl_app.command()
 def strategies(context: typer.Context, as_json: Json = False) -> None:
     """List the strategies with their state, parameters, positions and results."""
-    with context.obj.connect() as client:
-        told = client.strategies()
-    if as_json:
-        _print_json(told)
-        return
     from daemon.control.tables import print_strategies
 
-    print_strategies(told)
+    _tell(context, lambda client: client.strategies(), print_strategies, as_json=as_json)
 
 
 @ctl_app.command()
 def orders(context: typer.Context, as_json: Json = False) -> None:
     """List the orders that work."""
-    with context.obj.connect() as client:
-        told = client.orders()
-    if as_json:
-        _print_json(told)
-        return
     from daemon.control.tables import print_orders
 
-    print_orders(told)
+    _tell(context, lambda client: client.orders(), print_orders, as_json=as_json)
 
 
 @ctl_app.command()
 def positions(context: typer.Context, as_json: Json = False) -> None:
     """List the positions that are not flat."""
-    with context.obj.connect() as client:
-        told = client.positions()
-    if as_json:
-        _print_json(told)
-        return
     from daemon.control.tables import print_positions
 
-    print_positions(told)
+    _tell(context, lambda client: client.positions(), print_positions, as_json=as_json)
 
 
 @ctl_app.command()
@@ -246,6 +228,18 @@ def _too_large(text: str) -> UsageError:
         f"{text[:_DIGITS_MAX]}{'…' if len(text) > _DIGITS_MAX else ''} is too large a number",
         remedy="Whole numbers have 64 bits, others go to 1.7e308. Quotes make text of it.",
     )
+
+
+def _tell(
+    context: typer.Context, ask: Callable[[ControlClient], _Told], show: Callable[[_Told], None], *, as_json: bool
+) -> None:  # fmt: skip
+    """Ask a session, and show what it says."""
+    with context.obj.connect() as client:
+        told = ask(client)
+    if as_json:
+        _print_json(told)
+    else:
+        show(told)
 
 
 def _send(context: typer.Context, command: Command, *, as_json: bool) -> None:
