@@ -40,6 +40,7 @@ _CONTRACT = {
 }
 _MAIN = ("on_bar", "signals", "on_book", "on_print", "on_timer")  # a strategy needs one of these
 _COMPILED = ("on_bar", "on_order", "on_book", "on_print", "on_funding", "on_gap", "on_timer")
+_LINE_CHARS_MAX = 200
 _CORRECT = "Correct the file and run: tapewright strategies check"
 _serials = itertools.count(1)
 
@@ -67,13 +68,14 @@ def run_file(path: Path) -> SourceFile:
     source = read_source(path)
     name = f"_tapewright_file_{next(_serials)}"
     try:
+        source.decode()  # code is kept as text, whatever encoding it names
         code = compile(source, str(path), "exec", dont_inherit=True)
     except SyntaxError as error:
-        text = f"\n    {error.text.strip()}" if error.text and error.text.strip() else ""
+        text = f"\n    {error.text.strip()[:_LINE_CHARS_MAX]}" if error.text and error.text.strip() else ""
         place = f"{path}:{error.lineno}" if error.lineno else str(path)
         raise StrategyError(f"{place}: {error.msg}{text}", remedy=_CORRECT) from None
-    except ValueError as error:
-        raise StrategyError(f"{path}: {error}", remedy=_CORRECT) from None
+    except (ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deeply
+        raise StrategyError(f"{path}: {str(error) or type(error).__name__}", remedy=_CORRECT) from None
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)

@@ -152,6 +152,8 @@ BROKEN: list[tuple[str, str | bytes, list[str]]] = [
     ("syntax", SCHEMA + "def on_bar(ctx, i)\n    pass\n", ["a.py:3: ", "def on_bar(ctx, i)"]),
     ("null byte", b"x = 1\0\n", ["a.py", "null bytes"]),
     ("encoding", b"x = '\xff'\n", ["a.py", "utf-8"]),
+    ("another encoding", "# coding: latin-1\n# caf\xe9\n".encode("latin-1") + SCHEMA.encode(), ["a.py", "utf-8"]),
+    ("nested", "x = " + "-" * 200_000 + "1\n", ["a.py: "]),
     ("import", SCHEMA + ON_BAR + "import nothing_at_all\n", ["a.py:5: while it was loaded: ModuleNotFoundError"]),
     ("raises", "x = 1\ny = 1 / 0\n", ["a.py:2: while it was loaded: ZeroDivisionError", "y = 1 / 0"]),
     ("exits", "import sys\nsys.exit(3)\n", ["a.py:2: while it was loaded: SystemExit: 3"]),
