@@ -48,19 +48,24 @@ class Registry:
     def load(self, name: str) -> Strategy:
         """Load a strategy by its file's name or its schema's id.
 
-        Raises InputMissingError with the nearest name where there is none, StrategyError where its file is broken.
+        Raises InputMissingError with the nearest name where there is none, StrategyError where its file is broken: a
+        user's file that does not load must not leave its place to a shipped strategy of the same name.
         """
         for folder in self._folders("strategy"):
+            if folder.parent == SHIPPED:
+                self._refuse_misplaced(name)
             files = _files(folder)
             named = [path for path in files if path.stem == name]
             if named:
-                return load_strategy(named[0])
+                return _loaded(named[0], name)
             # Only a file that has the id in its text is run, so that others cannot get in the way.
             for path in files:
-                if name.encode() in read_source(path):
-                    strategy = _loaded_or_none(path)
-                    if strategy is not None and strategy.schema.id == name:
-                        return strategy
+                source = read_source(path) if path.is_file() else b""
+                if name.encode() not in source:
+                    continue
+                strategy = _loaded(path, name) if _is_quoted(name, source) else _loaded_or_none(path)
+                if strategy is not None and strategy.schema.id == name:
+                    return strategy
         raise self._not_found("strategy", name)
 
     def load_entry(self, name: str, params: Mapping[str, object] | None = None) -> Part:
@@ -122,6 +127,15 @@ class Registry:
         """The error for a name that is neither a strategy nor an entry nor an exit."""
         return self._not_found("strategy", name)
 
+    def _refuse_misplaced(self, name: str) -> None:
+        """Raise StrategyError where a shipped strategy would run, as the user's of that name lies a folder too high."""
+        path = self.home / "strategies" / f"{name}.py"
+        if _is_shipped(name) and path.is_file() and path.parent.resolve() != SHIPPED:
+            raise StrategyError(
+                f"{path} lies where no strategy is looked for, and there is a shipped one of its name",
+                remedy=f"Move it to {path.parent / 'custom'}, or rename it so that the shipped {name} runs.",
+            )
+
     def _load_part(self, kind: PartKind, name: str, params: Mapping[str, object]) -> Part:
         for folder in self._folders(kind):
             for path in _files(folder):
@@ -172,8 +186,30 @@ def kind_of(path: Path) -> Kind:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Strategy files of a folder by name; those that start with _ or . are left out."""
-    return sorted(path for path in folder.glob("*.py") if path.name[0] not in "_." and path.is_file())
+    """Strategy files of a folder by name, links that lead nowhere too; those that start with _ or . are left out."""
+    try:
+        found = [path for path in folder.iterdir() if path.suffix == ".py" and path.name[0] not in "_."]
+        return sorted(path for path in found if path.is_file() or path.is_symlink())
+    except OSError as error:
+        raise StrategyError(f"{folder} cannot be read: {error.strerror or error}", remedy="Check its rights.") from None
+
+
+def _is_shipped(name: str) -> bool:
+    """Whether a shipped strategy has this name."""
+    return name in {path.stem for path in _files(SHIPPED / "builtins")}
+
+
+def _loaded(path: Path, name: str) -> Strategy:
+    """Load what is taken for the strategy `name`; an error says what else to do where a shipped one has that name."""
+    try:
+        return load_strategy(path)
+    except TapewrightError as error:
+        if _is_shipped(name):
+            error.remedy = (
+                f"Correct the file, or give it another name and id if the shipped {name} is to run,"
+                " and run: tapewright strategies check"
+            )
+        raise
 
 
 def _loaded_or_none(path: Path) -> Strategy | None:
@@ -181,3 +217,8 @@ def _loaded_or_none(path: Path) -> Strategy | None:
         return load_strategy(path)
     except StrategyError:
         return None
+
+
+def _is_quoted(name: str, source: bytes) -> bool:
+    """Whether a name stands in quotes in a text, as a schema's id does: where the code does not run, this is known."""
+    return any(quote + name.encode() + quote in source for quote in (b'"', b"'"))

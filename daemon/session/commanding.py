@@ -20,11 +20,11 @@ from daemon.session.loop import RunLoop
 from daemon.session.recorder import Recorder
 from daemon.session.sequencer import Sequencer
 from engine.commands import EVERY, Command, Flatten, Halt, Replace, Resume, StartStrategy, StopStrategy, words_of
-from engine.errors import ConfigError, TapewrightError, UsageError
+from engine.errors import ConfigError, InputMissingError, TapewrightError, UsageError
 from engine.replay import StrategyRun
-from engine.strategy import resolve_params
+from engine.strategy import Strategy, resolve_params
 from engine.tape_replay import TapeReplay
-from strategies.registry import Registry
+from strategies.registry import SHIPPED, Registry
 
 
 class Commander:
@@ -150,6 +150,7 @@ class Commander:
         before = self._replay.runs[index]
         try:
             strategy, params = self._built(index, before.params)
+            self._refuse_stand_in(index, strategy)
         except TapewrightError:
             self.reloads["refused"] += 1
             raise
@@ -169,6 +170,17 @@ class Commander:
                 raise
             known = {spec.name for spec in registry.load(entry.name).schema.inputs}
             return built(registry, self._config, index, {name: params[name] for name in params if name in known})
+
+    def _refuse_stand_in(self, index: int, strategy: Strategy) -> None:
+        """Raise InputMissingError where a file of the user's is gone, and a shipped one of the same name was found."""
+        found = {Path(file.path).resolve() for file in strategy.files}
+        gone = sorted(path for path in self.files[index] - found if not path.is_file())
+        fresh = found - self.files[index]
+        if gone and any(path.is_relative_to(SHIPPED) and path.parent.name != "custom" for path in fresh):
+            raise InputMissingError(
+                f"{gone[0]} is gone, and there is a shipped strategy of that name",
+                remedy="Put the file back. To go on with the shipped one, start the session again.",
+            )
 
     def _index(self, name: str) -> int:
         names = [run.name for run in self._replay.runs]

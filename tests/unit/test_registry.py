@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,68 @@ def test_a_broken_file_is_listed_with_its_reason_and_stops_no_other(tmp_path: Pa
 def test_other_files_are_not_run_when_one_is_loaded(tmp_path: Path) -> None:
     write(tmp_path, "custom/loud.py", "raise SystemExit('loud')\n")
     assert Registry(tmp_path).load("ema_cross").schema.id == "ema_cross"
+
+
+BROKEN_ENDS = {
+    "syntax": "x = (\n",
+    "import": "import nothing_of_this_name\n",
+    "rule": "async def on_bar(ctx, i):\n    pass\n",
+}
+
+
+@pytest.mark.parametrize("file", ["custom/ema_cross.py", "custom/mine.py", "builtins/ema_cross.py", "builtins/mine.py"])
+@pytest.mark.parametrize("end", BROKEN_ENDS)
+def test_a_broken_file_does_not_leave_its_place_to_a_shipped_strategy(tmp_path: Path, file: str, end: str) -> None:
+    path = write(tmp_path, file, strategy_text("ema_cross") + BROKEN_ENDS[end])
+    with pytest.raises(StrategyError) as caught:
+        Registry(tmp_path).load("ema_cross")
+    assert caught.value.message.startswith(str(path))
+    assert len(caught.value.message) > len(str(path)) + 20  # and the reason
+    assert caught.value.remedy == (
+        "Correct the file, or give it another name and id if the shipped ema_cross is to run,"
+        " and run: tapewright strategies check"
+    )
+
+
+def test_a_broken_file_that_only_speaks_of_a_strategy_is_not_taken_for_it(tmp_path: Path) -> None:
+    write(tmp_path, "custom/mine.py", "# better than ema_cross\n" + strategy_text("mine") + "x = (\n")
+    assert Registry(tmp_path).load("ema_cross").path == str(SHIPPED / "builtins" / "ema_cross.py")
+
+
+def test_a_link_to_nowhere_does_not_leave_its_place_to_a_shipped_strategy(tmp_path: Path) -> None:
+    path = write(tmp_path, "custom/mine.py", strategy_text("mine")).with_name("ema_cross.py")
+    path.symlink_to(tmp_path / "gone.py")
+    registry = Registry(tmp_path)
+    with pytest.raises(InputMissingError, match=f"not found: {path}") as caught:
+        registry.load("ema_cross")
+    assert "the shipped ema_cross" in caught.value.remedy
+    assert registry.load("grid").path == str(SHIPPED / "builtins" / "grid.py")
+    assert [each.error for each in registry.listing() if each.path == path] == [f"Strategy file not found: {path}"]
+
+
+def test_a_file_that_lies_a_folder_too_high_does_not_leave_its_place_to_a_shipped_strategy(tmp_path: Path) -> None:
+    path = write(tmp_path, "ema_cross.py", strategy_text("ema_cross"))
+    with pytest.raises(StrategyError, match=rf"{path} lies where no strategy is looked for") as caught:
+        Registry(tmp_path).load("ema_cross")
+    assert str(tmp_path / "strategies" / "custom") in caught.value.remedy
+    write(tmp_path, "custom/ema_cross.py", strategy_text("ema_cross"))
+    assert Registry(tmp_path).load("ema_cross").path == str(tmp_path / "strategies" / "custom" / "ema_cross.py")
+
+
+def test_a_folder_that_cannot_be_read_does_not_leave_its_place_to_shipped_strategies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    custom = write(tmp_path, "custom/ema_cross.py", strategy_text("ema_cross")).parent
+    read = Path.iterdir
+
+    def denied(path: Path) -> Iterator[Path]:  # tests may run as root, who may read everything
+        if path == custom:
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(StrategyError, match=rf"{custom} cannot be read: Permission denied"):
+        Registry(tmp_path).load("ema_cross")
 
 
 @pytest.mark.parametrize(

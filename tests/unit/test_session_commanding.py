@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
+from config.loader import parse
 from daemon.control import model
 from daemon.control.stream import Broadcast
+from daemon.runs import strategy_runs
 from daemon.session.commanding import Commander
-from engine.errors import EXIT_USAGE, UsageError
+from engine.errors import EXIT_USAGE, InputMissingError, StrategyError, UsageError
 from engine.replay import StrategyRun
 from engine.strategy import Strategy, checked_schema
+from strategies.registry import Registry
 
 pytestmark = pytest.mark.asyncio
 
@@ -92,3 +96,55 @@ async def test_why_a_session_was_halted_is_kept() -> None:
     commander = commander_of(tape, Session())
     await commander.carry_out(model.Halt("too hot"))
     assert commander.halt_reason == "too hot"
+
+
+OWN = """
+def schema():
+    return {"id": "ema_cross", "name": "The user's own", "inputs": {}}
+
+
+def on_bar(ctx, i):
+    pass
+"""
+CONFIG = """
+mode: paper
+symbols: [BTCUSDT]
+timeframe: 1m
+strategy: ema_cross
+initial_cash: 1000
+"""
+
+
+@pytest.mark.parametrize("file", ["ema_cross.py", "mine.py"])
+@pytest.mark.parametrize("text", [OWN + "x = (\n", "import nothing_of_this_name\n" + OWN, None])
+async def test_the_own_code_is_not_replaced_by_a_shipped_strategy_of_its_name(
+    tmp_path: Path, file: str, text: str | None
+) -> None:
+    """Whether it no longer loads or is gone, and whether a command or a changed file has it read again."""
+    path = tmp_path / "strategies" / "custom" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(OWN, encoding="utf-8")
+    tape, session = Tape(), Session()
+    tape.synced.set()
+    config = parse(CONFIG, "yaml", source="run.yaml")
+    session.runs = strategy_runs(Registry(tmp_path), config, ("BTCUSDT",))
+    commander = Commander(
+        tmp_path, config, cast("Any", session), cast("Any", session), cast("Any", tape), cast("Any", tape),
+        cast("Any", tape), Broadcast(), lambda: None, [frozenset({path.resolve()})],
+    )  # fmt: skip
+    assert (await commander.carry_out(model.Reload())).text == "Nothing has changed."
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises((StrategyError, InputMissingError), match=str(path)) as caught:
+        await commander.carry_out(model.Reload())
+    assert "shipped" in caught.value.remedy
+    with capture_logs() as lines:
+        await commander.reload_changed(frozenset({path}))
+    assert [(line["event"], line["why"]) for line in lines] == [
+        ("reload refused: the old code runs on", str(caught.value))
+    ]
+    assert tape.put == []
+    path.write_text(OWN + "# corrected\n", encoding="utf-8")
+    assert (await commander.carry_out(model.Reload())).text == "New code runs: ema_cross."
