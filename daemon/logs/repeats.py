@@ -1,7 +1,8 @@
 """The same trouble again is counted instead of told: once at its start, and once at its end with how often it was.
 
 The same: logger, level, text but for its numbers, the fields that are texts, the exception. Numbers may differ, so
-`attempt=7` is the same trouble as `attempt=6`, and `symbol="ETHUSDT"` is another than `symbol="BTCUSDT"`.
+`attempt=7` is the same trouble as `attempt=6`, and `symbol="ETHUSDT"` is another than `symbol="BTCUSDT"`. The field
+`detail` is what one time was about, such as the text of a message, and may differ too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ TROUBLES_MAX = 1_000
 _DIGITS = re.compile(r"\d+")
 _CHARS_MAX = 300
 _TEXT_FIELDS_MAX = 10
+_NOT_SAME = frozenset({"event", "detail"})  # the text is compared apart, the detail not at all
 _NS_PER_SECOND = 1_000_000_000
 
 
@@ -81,7 +83,9 @@ class Repeats:
 
 def trouble_of(logger: str, level: str, event: Mapping[str, Any], error: BaseException | None) -> Hashable:
     """What makes two warnings the same."""
-    texts = [(name, value[:_CHARS_MAX]) for name, value in event.items() if name != "event" and isinstance(value, str)]
+    texts = [
+        (name, value[:_CHARS_MAX]) for name, value in event.items() if name not in _NOT_SAME and isinstance(value, str)
+    ]
     raised = "" if error is None else f"{type(error).__name__}: {_numberless(shown(error))}"
     return logger, level, _numberless(str(event.get("event", ""))), raised, tuple(sorted(texts)[:_TEXT_FIELDS_MAX])
 

@@ -20,6 +20,7 @@ _ORDINARY = frozenset(
         Reason.snapshot_not_needed, Reason.snapshot_too_old,
     }
 )  # fmt: skip
+_FRAME = " frame "  # between a source's name and its frame's number, where a place names both
 
 
 class Connection(msgspec.Struct):
@@ -83,6 +84,10 @@ class FeedWatch:
         self._log.warning("trades missing", symbol=symbol, skipped=skipped)
 
     def rejected(self, reason: str, place: str, detail: str) -> None:
-        """A message was left out."""
+        """A message was left out. A flood of them is one trouble for each reason and source, whatever they held."""
         tell = self._log.debug if reason in _ORDINARY else self._log.warning
-        tell("message rejected", reason=reason, place=place, detail=detail)
+        source, _, frame = place.rpartition(_FRAME)
+        if source and frame.isdecimal():
+            tell("message rejected", reason=reason, source=source, frame=int(frame), detail=detail)
+        else:
+            tell("message rejected", reason=reason, source=place, detail=detail)

@@ -409,6 +409,18 @@ def test_the_same_warning_is_counted_and_told_once_more() -> None:
     assert kept.lines[-1]["event"] == "retry 101"
 
 
+def test_a_detail_does_not_make_another_trouble() -> None:
+    kept = Kept()
+    pipeline = Pipeline([(json_line, kept)], facts=FACTS, clock_ns=lambda: 0)
+    for detail in ("NaN", "nan", "Infinity"):
+        pipeline.log("x", "warning", {"event": "rejected", "reason": "not a number", "detail": detail})
+    pipeline.log("x", "warning", {"event": "rejected", "reason": "off tick", "detail": "NaN"})
+    pipeline.flush()
+    assert [(line["reason"], line["detail"], line.get("repeated")) for line in kept.lines] == [
+        ("not a number", "NaN", None), ("off tick", "NaN", None), ("not a number", "NaN", 2),
+    ]  # fmt: skip
+
+
 def test_what_was_held_back_is_told_at_the_end_and_infos_are_never_held_back() -> None:
     def say() -> None:
         for _ in range(3):
