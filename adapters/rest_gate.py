@@ -22,7 +22,7 @@ from yarl import URL
 from adapters.rest_host import Flight, Host, HostStatistics
 from adapters.rest_refusals import refused_seconds
 from engine.bars import NS_PER_SECOND
-from engine.errors import EXIT_INPUT_MISSING, TapewrightError, UsageError
+from engine.errors import EXIT_UNAVAILABLE, TapewrightError, UsageError
 
 _CHUNK_BYTES = 1 << 16
 _WORDS_BYTES = 300  # of a refusal, in an error's text
@@ -44,7 +44,7 @@ class RestUnavailableError(TapewrightError):
     `is_lasting`: asking again at once would not help.
     """
 
-    exit_code = EXIT_INPUT_MISSING
+    exit_code = EXIT_UNAVAILABLE
 
     def __init__(self, address: str, what: str, *, status: int = 0, is_lasting: bool = False) -> None:
         super().__init__(f"{address} {what}", remedy=_REMEDIES.get(status, _REMEDY))

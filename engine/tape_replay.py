@@ -22,7 +22,7 @@ from engine.errors import StrategyError
 from engine.isolation import Aborted, Failure, Fate, InterruptedCallbackError, Policy, Unwatched, Watch
 from engine.kernels import layout
 from engine.reading import OrderReader, scale_of
-from engine.replay import Progress, RunResult, StrategyRun, plain_state
+from engine.replay import Progress, RunResult, StrategyRun, packed
 from engine.run_bars import RunBars
 from engine.settings import RunSettings
 from engine.steering import Steering, listen_to
@@ -217,7 +217,7 @@ class TapeReplay:
                 remedy="Do less there: on_init is for setting up.",
             ) from None
         try:
-            state = msgspec.msgpack.encode(self._states[strategy], enc_hook=plain_state)
+            state = packed(self._states[strategy])
         except StrategyError:
             state = msgspec.msgpack.encode({})
         self._set_state(strategy, state)
@@ -226,8 +226,8 @@ class TapeReplay:
 
     def _repeat(self, aborted: Aborted, runner: Runner) -> None:
         """Do what a call did that was interrupted then: its requests, and its end."""
-        for packed in aborted.requests:
-            self.engine.submit(np.frombuffer(packed, dtype=layout.REQUEST))
+        for words in aborted.requests:
+            self.engine.submit(np.frombuffer(words, dtype=layout.REQUEST))
         if aborted.state is not None:
             self._set_state(aborted.strategy, aborted.state)
         message = f"{runner.told[0]} on {runner.context.symbol}: {aborted.reason}"
@@ -291,7 +291,7 @@ class TapeReplay:
 
     def snapshot(self) -> bytes:
         """The run between two batches: the engine, each `ctx.state` and what it showed, each compiled one's state."""
-        return msgspec.msgpack.encode(
+        return packed(
             {
                 "engine": self.engine.snapshot(),
                 "states": self._states,
@@ -306,8 +306,7 @@ class TapeReplay:
                 "fates": self._fates,
                 "bars": self.bars.snapshot(),
                 "drained": self.engine.drained,
-            },
-            enc_hook=plain_state,
+            }
         )
 
     def resume(self, snapshot: bytes) -> None:

@@ -148,6 +148,14 @@ def _names_this_machine(host: str) -> bool:
     return name in _NAMES and (port == "" or port.isdecimal())
 
 
+def refuse_taken_port(port: int) -> None:
+    """Raise the UsageError that an endpoint on this port would raise, if it would."""
+    try:
+        socket.create_server((HOST, port)).close()
+    except (OSError, OverflowError) as error:
+        raise _cannot_listen(port, error) from error
+
+
 def _cannot_listen(port: int, error: OSError | OverflowError) -> UsageError:
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         return UsageError(

@@ -45,12 +45,11 @@ def demo(
         _backtest(home, seed, Quiet() if as_json else Terminal(), as_json=as_json)
         return
     stages = Quiet() if as_json else Terminal(unit="records")
-    from engine import book_engine, indicators
+    from engine import book_engine
 
-    if not (book_engine.is_compiled() and indicators.is_compiled()):
-        stages.stage("Compiling the engine: once for this version, some 40 seconds")
+    if not book_engine.is_compiled():
+        stages.stage("Compiling the engine: once for this version, some 30 seconds")
     book_engine.prepare()
-    indicators.prepare()
     from daemon.commands.runs import show_run
     from daemon.commands.verify import session_lines
     from daemon.demonstration import NAME, demonstrate

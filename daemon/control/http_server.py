@@ -84,7 +84,7 @@ class ControlHttp:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ControlHttp]:
         """Listen until the block is left. Raises UsageError where the port is not to be had."""
-        with _listening(self.port) as listener:
+        with listening(self.port) as listener:
             self.port = listener.getsockname()[1]
             server = _Server(self._config())
             async with anyio.create_task_group() as tasks:
@@ -124,7 +124,8 @@ async def _serve(server: _Server, listener: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
+def listening(port: int) -> Iterator[socket.socket]:
+    """A socket that listens there; raises UsageError where the port is not to be had."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

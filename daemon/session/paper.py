@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import anyio
 import anyio.to_thread
 
 from adapters.captures.importing import software
-from adapters.metrics import DaemonFigures, MetricsEndpoint
+from adapters.metrics import DaemonFigures, MetricsEndpoint, refuse_taken_port
 from adapters.rest_gate import RestGate
 from adapters.store import RunEnd, StoredError, StoreWriter, prepare
 from adapters.store.backups import daily_backup
@@ -44,6 +44,7 @@ from engine.bars import NS_PER_SECOND
 from engine.errors import TapewrightError
 from engine.isolation import Failure
 from engine.kernels import layout
+from engine.replay import StrategyRun
 
 if TYPE_CHECKING:
     from daemon.control.http_server import ControlHttp
@@ -75,17 +76,21 @@ class PaperSession:
         self._log = get_logger("session")
         self._state: SessionState = "starting"
         self._stop = anyio.Event()
+        self._asking: anyio.CancelScope | None = None  # while the venue is asked for what a start needs
         self._failures_waiting = 0
 
     def shut_down(self) -> None:
         """Drain and end."""
         self._stop.set()
+        if self._asking is not None:
+            self._asking.cancel()
 
     async def run(self) -> None:
         """Run until `shut_down`, a signal or a command ends it; raises what broke it."""
         daemon, folder = self._config.daemon, self._folder
         if daemon.paper.on_restart == "reset" and folder.has_tape:
             self._log.warning("begun anew: what was recorded lies aside", folder=str(folder.set_aside()))
+        self._refuse_taken_ports()
         store_path = self._home / daemon.store.path
         prepare(store_path)
         await anyio.to_thread.run_sync(daily_backup, store_path, self._home / "backups")
@@ -94,9 +99,35 @@ class PaperSession:
                 earlier = read_earlier(folder.tape) if folder.has_tape else None
                 if earlier is None and folder.has_tape:
                     self._log.warning("the tape holds no whole beginning: begun anew", folder=str(folder.set_aside()))
-                known = await ask_venue(self._home, daemon.feed, gate, earlier)
+                with self._venue_is_asked():
+                    known = await ask_venue(self._home, daemon.feed, gate, earlier)
+                if self._stop.is_set():
+                    self._log.info("stopped before it began")
+                    return
                 opened = open_parts(self._home, self._config, folder, gate, known, earlier, store_path, stack)
+                self._notifier.extend_timeout(_COMPILING_SECONDS)
+                indicators.prepare(_indicators_of(opened.run.driver.replay.runs))
                 await self._run_stored(opened, gate, StoreWriter(store_path))
+
+    def _refuse_taken_ports(self) -> None:
+        """Before anything is written: each start that fails later is one more on the tape."""
+        daemon = self._config.daemon
+        if daemon.metrics.port:
+            refuse_taken_port(daemon.metrics.port)
+        if daemon.control.http_port:
+            from daemon.control.http_server import listening
+
+            with listening(daemon.control.http_port):
+                pass
+
+    @contextmanager
+    def _venue_is_asked(self) -> Iterator[None]:
+        """Inside, `shut_down` waits for no answer: a venue that bans us may let us wait for minutes."""
+        with anyio.CancelScope() as self._asking:
+            if self._stop.is_set():
+                self._asking.cancel()
+            yield
+        self._asking = None
 
     async def _run_stored(self, opened: Opened, gate: RestGate, store: StoreWriter) -> None:
         """With the store's writer beside, which ends last."""
@@ -124,10 +155,11 @@ class PaperSession:
                 opened.sequencer, opened.session, opened.config, replay.runs, downtime_ns, opened.added
             )  # fmt: skip
             parts.loop.step()
-            await write_history(
-                self._home, opened.config, gate, opened.known.venue, opened.sequencer, opened.session, replay,
-                opened.clock.now_ns() + opened.known.offset_ns,
-            )  # fmt: skip
+            with self._venue_is_asked():
+                await write_history(
+                    self._home, opened.config, gate, opened.known.venue, opened.sequencer, opened.session, replay,
+                    opened.clock.now_ns() + opened.known.offset_ns,
+                )  # fmt: skip
             write_replacements(opened.sequencer, parts.configured, replay.runs)
             parts.loop.step()
             async with self._serving(parts):
@@ -265,11 +297,10 @@ class PaperSession:
 async def run_paper(home: Path, config: RunConfig, name: str, *, seconds: float | None = None) -> PaperSession:
     """Run a session until a signal ends it, or for so many seconds; raises a TapewrightError where it cannot go on."""
     with SessionFolder(home, name) as folder, Notifier() as notifier:
-        if not (book_engine.is_compiled() and indicators.is_compiled()):
-            get_logger("session").info("compiling the engine: once for this version, some 40 seconds")
+        if not book_engine.is_compiled():
+            get_logger("session").info("compiling the engine: once for this version, some 30 seconds")
             notifier.extend_timeout(_COMPILING_SECONDS)
         book_engine.prepare()
-        indicators.prepare()
         session = PaperSession(home, config, folder, notifier)
         try:
             async with anyio.create_task_group() as tasks:
@@ -281,6 +312,12 @@ async def run_paper(home: Path, config: RunConfig, name: str, *, seconds: float 
         except BaseExceptionGroup as group:
             raise _only(group) from group
         return session
+
+
+def _indicators_of(runs: Sequence[StrategyRun]) -> tuple[str, ...]:
+    """What strategies may ask for: compiled when one asks, it would hold up the feed and all others."""
+    sources = [file.source.decode(errors="replace") for run in runs for file in run.strategy.files]
+    return indicators.named_in([*sources, *(str(run.params) for run in runs)])
 
 
 def session_title(config: RunConfig) -> str:

@@ -5,12 +5,12 @@
     parse_spec        a name such as `ema_50_4h` to an IndicatorSpec, and back with `str`
     compute           whole columns in, read-only columns out
     RunningIndicator  the same code over any run of bars at a time, carrying its state
-    prepare           compile them all; `is_compiled` tells whether that is quick
+    prepare           compile some of them; `named_in` finds those that a strategy's text names
 
 Without `prepare` nothing is compiled until an indicator is used, and then only that one.
 """
 
-from engine.indicators.computing import RunningIndicator, compute, is_compiled, prepare
+from engine.indicators.computing import RunningIndicator, compute, named_in, prepare
 from engine.indicators.definitions import DEFINITIONS, IndicatorDefinition, Parameter
 from engine.indicators.naming import IndicatorSpec, definition_of, first_indexes, parse_spec, resolve
 
@@ -23,7 +23,7 @@ __all__ = [
     "compute",
     "definition_of",
     "first_indexes",
-    "is_compiled",
+    "named_in",
     "parse_spec",
     "prepare",
     "resolve",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from engine.errors import StrategyError
 from engine.indicators.definitions import DEFINITIONS, IndicatorDefinition, Number
 from engine.indicators.naming import definition_of, resolve
-from engine.kernels.compile import CACHE_FOLDER
 
 FloatColumn = NDArray[np.float64]
 Column = NDArray[Any]
+_WORD = re.compile("[a-z]+")
 
 _FLOAT = np.dtype(np.float64)
 _INT = np.dtype(np.int64)
@@ -53,21 +54,19 @@ def compute(name: str, parameters: tuple[Number, ...], inputs: Sequence[Column])
     return outputs
 
 
-def is_compiled() -> bool:
-    """Whether the machine code of every indicator lies in the cache, so that `prepare` is quick."""
-    if CACHE_FOLDER is None:
-        return False
-    cached = {path.name.partition("-")[0] for path in CACHE_FOLDER.rglob("*.nbc")}
-    kernels: list[Any] = [definition.kernel for definition in DEFINITIONS.values()]
-    return all(f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}" in cached for kernel in kernels)
+def named_in(texts: Iterable[str]) -> tuple[str, ...]:
+    """The indicators that stand in source or parameters: all that a strategy can ask for, and perhaps a few more."""
+    words = {word for text in texts for word in _WORD.findall(text)}
+    return tuple(name for name in DEFINITIONS if name in words)
 
 
-def prepare() -> None:
-    """Compile every indicator, or load it from the cache, before anything waits for one.
+def prepare(names: Iterable[str]) -> None:
+    """Compile these indicators, or load them from the cache, before anything waits for one.
 
-    All of them, as nobody knows what a strategy will ask for: loading takes some 0.15 s, compiling 10 to 20 s.
+    Loading takes 0.01 s each, compiling 0.3 to 2 s.
     """
-    for definition in DEFINITIONS.values():
+    for name in names:
+        definition = DEFINITIONS[name]
         columns = [np.zeros(1, _INT if column == "ts" else _FLOAT) for column in definition.inputs]
         compute(definition.name, tuple(parameter.default for parameter in definition.parameters), columns)
 

@@ -24,12 +24,11 @@ from engine.indicators import (
     compute,
     definition_of,
     first_indexes,
-    is_compiled,
+    named_in,
     parse_spec,
     prepare,
     resolve,
 )
-from engine.kernels import compile as compiling
 
 Column = NDArray[np.float64]
 Columns = dict[str, NDArray[np.float64]]
@@ -523,7 +522,7 @@ def test_columns_that_do_not_fit_are_refused() -> None:
 
 def test_after_prepare_nothing_is_left_to_compile() -> None:
     """Whatever a strategy asks for, and however its columns lie in memory: one form of each kernel serves them all."""
-    prepare()
+    prepare(DEFINITIONS)
     columns = walk(40)
     for name, definition in DEFINITIONS.items():
         for layout in (inputs_of(name, columns), tuple(each.astype(">f8")[::2] for each in inputs_of(name, columns))):
@@ -532,7 +531,12 @@ def test_after_prepare_nothing_is_left_to_compile() -> None:
             RunningIndicator(name, given).update(layout, 0, len(layout[0]), tuple(np.empty_like(o) for o in outputs))
         kernel: Any = definition.kernel
         assert len(kernel.signatures) == 1, name
-    assert is_compiled() or compiling.CACHE_FOLDER is None
+
+
+def test_the_indicators_of_a_text_are_those_that_it_names() -> None:
+    source = "fast = ctx.ind.ema(ctx.params['fast'])\nslow = ctx.ind('bbands_20_2_4h')\nmarket_maker(remark)"
+    assert named_in([source, "{'kind': 'rsi'}"]) == ("ema", "rsi", "bbands")
+    assert named_in(["emas", "the market", ""]) == ()
 
 
 def test_importing_compiles_nothing_and_stays_light() -> None:

@@ -435,3 +435,14 @@ def test_every_call_is_watched_and_numbered_by_strategy(tmp_path: Path) -> None:
         assert numbers == list(range(1, len(numbers) + 1))
     assert (0, 5) in watch.calls
     assert (0, 6) not in watch.calls
+
+
+@pytest.mark.parametrize("value", ["2**70", "'\\ud800'", "[ctx.state]"])
+def test_a_state_that_no_snapshot_can_keep_is_the_strategy_s_error(tmp_path: Path, value: str) -> None:
+    text = f'def on_timer(ctx):\n    ctx.state["kept"] = {value}\n'
+    replay = replay_of([written(tmp_path, text, timer_ms=200)])
+    (records,) = replay.tape.batches()
+    replay.start()
+    replay.consume(records)
+    with pytest.raises(StrategyError, match=r"ctx\.state holds what no snapshot can keep"):
+        replay.snapshot()
