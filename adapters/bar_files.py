@@ -10,10 +10,11 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ FIELDS = ("open", "high", "low", "close", "volume")
 SCHEMA = {"ts": pl.Int64, **dict.fromkeys(FIELDS, pl.Float64)}
 
 _HASH_KEY = "tapewright.content_sha256"
+_SOURCES_KEY = "tapewright.sources"
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _STORED_NAME = re.compile(r"(?P<symbol>.+)_(?P<timeframe>[1-9][0-9]{0,4}[smhdw])\.parquet")
 _TS_MS_MAX = 2**62 // NS_PER_MS
@@ -74,12 +76,15 @@ def read_bars(path: Path, symbol: str, timeframe: str, start_ns: int | None = No
     return bars
 
 
-def write_bars(path: Path, bars: Bars) -> None:
-    """Store bars, replacing the file that is there in one step. The caller has checked them."""
+def write_bars(path: Path, bars: Bars, sources: Sequence[str] = ()) -> None:
+    """Store bars, replacing the file that is there in one step. The caller has checked them.
+
+    `sources` says where they are from, in words: files and addresses.
+    """
     frame = pl.DataFrame(
         {"ts": bars.ts_ns // NS_PER_MS, **{field: getattr(bars, field) for field in FIELDS}}, schema=SCHEMA
     )
-    metadata = {_HASH_KEY: content_hash(bars)}
+    metadata = {_HASH_KEY: content_hash(bars), **sources_metadata(sources)}
     write_whole(path, lambda file: write_frame(file, frame, metadata))
 
 
@@ -115,16 +120,38 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
 
 def content_hash(bars: Bars) -> str:
     """SHA-256 (hex) over the columns' bytes: ts_ns, open, high, low, close, volume, little-endian."""
+    return content_hash_of(bars.ts_ns, [getattr(bars, field) for field in FIELDS])
+
+
+def content_hash_of(ts_ns: IntColumn, columns: Sequence[NDArray[np.float64]]) -> str:
+    """SHA-256 (hex) over the bytes of times and columns, little-endian."""
     digest = hashlib.sha256()
-    for column in (bars.ts_ns, *(getattr(bars, field) for field in FIELDS)):
+    for column in (ts_ns, *columns):
         digest.update(np.ascontiguousarray(column.astype(column.dtype.newbyteorder("<"), copy=False)).data)
     return digest.hexdigest()
 
 
 def stored_hash(path: Path) -> str | None:
     """Return the content hash a stored file says of itself, without reading rows; None where it says none."""
+    return _metadata(path).get(_HASH_KEY)
+
+
+def stored_sources(path: Path) -> tuple[str, ...]:
+    """Return where a stored file says that its rows are from; nothing where it says nothing."""
     try:
-        return pl.read_parquet_metadata(path).get(_HASH_KEY)
+        return msgspec.json.decode(_metadata(path).get(_SOURCES_KEY, "[]"), type=tuple[str, ...])
+    except msgspec.DecodeError as error:
+        raise damaged(path, error) from None
+
+
+def sources_metadata(sources: Sequence[str]) -> dict[str, str]:
+    """Return what a file's metadata say of where its rows are from."""
+    return {_SOURCES_KEY: msgspec.json.encode(list(sources)).decode()} if sources else {}
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    try:
+        return pl.read_parquet_metadata(path)
     except PermissionError:
         raise _not_readable(path) from None
     except _FRAME_ERRORS as error:
@@ -136,7 +163,8 @@ def missing(path: Path, symbol: str, timeframe: str) -> InputMissingError:
     wanted = f"--symbol {symbol} --timeframe {timeframe}"
     return InputMissingError(
         f"Data file not found: {shown(path)}",
-        remedy=f"Run: tapewright data import FILE {wanted} (or: tapewright data synth {wanted})",
+        remedy=f"Run: tapewright data import FILE {wanted} (or: tapewright data synth {wanted};"
+        f" from Binance: tapewright data download {wanted} --start DATE --end DATE)",
     )
 
 

@@ -139,7 +139,7 @@ def import_bars(
     repairs_file = stored.with_name(f"{stored.stem}.repairs.jsonl")
     if quality.sound:
         columns = [table.column(field) for field in (*PRICE_FIELDS, "volume")]
-        write_bars(stored, Bars(symbol, timeframe, table.ts_ns, *columns))
+        write_bars(stored, Bars(symbol, timeframe, table.ts_ns, *columns), (path.name,))
         _write_repairs(repairs_file, repairs)
     return BarImport(
         source=str(path),

@@ -7,6 +7,7 @@ times are rounded down to the second; that is also what joins a rate with the op
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adapters.bar_files import checked_symbol, shown, write_frame, write_whole
+from adapters.bar_files import checked_symbol, shown, sources_metadata, write_frame, write_whole
 from adapters.bar_import import TIME_NAMES, numbers_of
 from adapters.bar_quality import NO_TIME, time_text
 from adapters.source_tables import read_frame
@@ -119,10 +120,10 @@ def read_funding_table(
     A rate without a mark price has mark 0 and is counted, or is left out with `drop_without_mark`. Raises
     InputMissingError with the command that stores the file, and DataError.
     """
-    rates = _read_stored(funding_file, symbol, "funding")
+    rates = read_stored(funding_file, symbol, "funding")
     mark_e8 = np.zeros(len(rates.ts_ns), np.int64)
     if mark_file is not None and len(rates.ts_ns):
-        marks = _read_stored(mark_file, symbol, "mark")
+        marks = read_stored(mark_file, symbol, "mark")
         prices_e8 = to_units(marks.values, MARK_UNIT, f"{symbol} mark price", "nearest")
         places = np.minimum(np.searchsorted(marks.ts_ns, rates.ts_ns), max(len(marks.ts_ns) - 1, 0))
         mark_e8 = np.where(marks.ts_ns[places] == rates.ts_ns, prices_e8[places], 0)
@@ -148,7 +149,7 @@ def import_funding(home: Path, path: Path, symbol: str, kind: FundingKind = "fun
     """Check a file of funding rates or mark prices and store it; a file that fails leaves what is stored."""
     stored = funding_path(home, symbol) if kind == "funding" else mark_path(home, symbol)
     series, time_unit = _read_series(path, kind)
-    write_series(stored, series, kind)
+    write_series(stored, series, kind, (path.name,))
     return FundingImport(
         source=str(path),
         stored=shown(stored),
@@ -162,17 +163,24 @@ def import_funding(home: Path, path: Path, symbol: str, kind: FundingKind = "fun
     )
 
 
-def write_series(path: Path, series: FundingSeries, kind: FundingKind) -> None:
-    """Store rates or mark prices, replacing the file that is there in one step."""
+def write_series(path: Path, series: FundingSeries, kind: FundingKind, sources: Sequence[str] = ()) -> None:
+    """Store rates or mark prices, replacing the file that is there in one step; `sources` as of `write_bars`."""
     frame = pl.DataFrame({"ts": series.ts_ns // NS_PER_MS, _VALUE_COLUMN[kind]: series.values})
-    write_whole(path, lambda file: write_frame(file, frame))
+    write_whole(path, lambda file: write_frame(file, frame, sources_metadata(sources)))
 
 
-def _read_stored(path: Path, symbol: str, kind: FundingKind) -> FundingSeries:
+def checked_series(path: Path, series: FundingSeries, kind: FundingKind) -> FundingSeries:
+    """Rates or mark prices as an import would store them at `path`; raises DataError naming the rows."""
+    lines = np.arange(1, len(series.ts_ns) + 1)
+    return _checked(path, series.ts_ns, series.values, lines, "row", kind)
+
+
+def read_stored(path: Path, symbol: str, kind: FundingKind) -> FundingSeries:
+    """Read a stored file; raises InputMissingError with the command that makes it, and DataError."""
     if not path.exists():
         raise InputMissingError(
             f"{kind.capitalize()} file not found: {shown(path)}",
-            remedy=f"Run: tapewright data import FILE --symbol {symbol} --kind {kind}",
+            remedy=f"Run: tapewright data import FILE --symbol {symbol} --kind {kind} (or: tapewright data download)",
         )
     return _read_series(path, kind)[0]
 
@@ -189,6 +197,13 @@ def _read_series(path: Path, kind: FundingKind) -> tuple[FundingSeries, str]:
     place = "line" if source.first_line else "row"
     ts_ns, time_unit = times_ns(_column(path, frame, (*_FUNDING_TIME_NAMES, *TIME_NAMES), "ts"))
     values = numbers_of(path, _column(path, frame, _names(frame, kind), _VALUE_COLUMN[kind]))
+    return _checked(path, ts_ns, values, lines, place, kind), time_unit
+
+
+def _checked(
+    path: Path, ts_ns: IntColumn, values: FloatColumn, lines: IntColumn, place: str, kind: FundingKind
+) -> FundingSeries:  # fmt: skip
+    """Rows in order, each time once, if they can be right."""
     _refuse(path, f"the time of {place}", lines, (ts_ns == NO_TIME) | (ts_ns < _EARLIEST_NS), "cannot be")
     with np.errstate(invalid="ignore"):
         rates_possible = np.abs(values) <= _RATE_MOST
@@ -196,7 +211,7 @@ def _read_series(path: Path, kind: FundingKind) -> tuple[FundingSeries, str]:
     possible = rates_possible if kind == "funding" else marks_possible
     _refuse(path, f"{_VALUE_COLUMN[kind]} of {place}", lines, ~possible, "cannot be", values)
     ts_ns = ts_ns // NS_PER_SECOND * NS_PER_SECOND
-    return _once(path, ts_ns, values, lines, place), time_unit
+    return _once(path, ts_ns, values, lines, place)
 
 
 def _names(frame: pl.DataFrame, kind: FundingKind) -> tuple[str, ...]:

@@ -41,16 +41,17 @@ _REMEDY = "See whether the venue is up and `feed.rest` is its address; the daemo
 class RestUnavailableError(TapewrightError):
     """A venue's REST interface does not give what was asked. `status` is 0 where there was no answer.
 
-    `is_lasting`: asking again at once would not help.
+    `is_lasting`: asking again at once would not help. `said` is what the venue wrote with its refusal.
     """
 
     exit_code = EXIT_UNAVAILABLE
 
-    def __init__(self, address: str, what: str, *, status: int = 0, is_lasting: bool = False) -> None:
+    def __init__(self, address: str, what: str, *, status: int = 0, is_lasting: bool = False, said: str = "") -> None:
         super().__init__(f"{address} {what}", remedy=_REMEDIES.get(status, _REMEDY))
         self.address = address
         self.status = status
         self.is_lasting = is_lasting
+        self.said = said
 
 
 class GateLimits(msgspec.Struct, frozen=True):
@@ -196,7 +197,7 @@ class RestGate:
         until = f"; nothing is asked of it for {seconds:.0f} s" if seconds > 0 else ""
         is_lasting = seconds <= 0 and status < 500
         return RestUnavailableError(
-            address, f"answered {status} {said}{until}".rstrip(), status=status, is_lasting=is_lasting
+            address, f"answered {status} {said}{until}".rstrip(), status=status, is_lasting=is_lasting, said=said
         )  # fmt: skip
 
     async def _body(self, address: str, response: aiohttp.ClientResponse) -> bytes:

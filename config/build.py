@@ -14,7 +14,7 @@ from config.daemon_model import (
     ReloadConfig,
     StoreConfig,
 )
-from config.model import InstrumentOverride, RunConfig, StrategyEntry, StrategyPart
+from config.model import DataConfig, InstrumentOverride, RunConfig, StrategyEntry, StrategyPart
 from config.rules import strategy_id
 from engine.settings import (
     BookExecution,
@@ -55,6 +55,7 @@ def build(values: dict[str, Any], source: str) -> RunConfig:
         sizing=Sizing(**values.get("sizing", {})),
         settings=_settings(values),
         instruments={symbol: _override(given) for symbol, given in values.get("instruments", {}).items()},
+        data=DataConfig(**values.get("data", {})),
         mode=mode,
         source=values.get("source", source),
         daemon=_daemon(values) if mode == "paper" else DaemonConfig(),

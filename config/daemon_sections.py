@@ -19,13 +19,9 @@ from config.daemon_model import (
     StoreConfig,
 )
 from config.kinds import Choice, Field, Flag, Integer, ListOf, Text, section_of
-from config.sections import FILE, words
+from config.sections import FILE, HOST, HTTP_ADDRESS, words
 
-_HOST = r"(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[!-~]{0,2000})?"
-HTTP_ADDRESS = Text(
-    rf"(?:https?://{_HOST})?", "an http:// or https:// address such as http://127.0.0.1:8080, or nothing"
-)
-WEBSOCKET_ADDRESS = Text(rf"(?:wss?://{_HOST})?", "a ws:// or wss:// address such as ws://127.0.0.1:8080, or nothing")
+WEBSOCKET_ADDRESS = Text(rf"(?:wss?://{HOST})?", "a ws:// or wss:// address such as ws://127.0.0.1:8080, or nothing")
 STORE_FILE = Text(r"[^\x00-\x1f]{1,4096}", "a path relative to the home folder")
 PORT = Integer(0, 65_535)
 STALE_SECONDS = Integer(0, 86_400)

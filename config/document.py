@@ -37,6 +37,7 @@ def to_document(config: RunConfig) -> dict[str, Any]:
         "funding": _plain(config.funding),
         "sizing": _plain(config.sizing),
         "instruments": _plain(config.instruments),
+        "data": _plain(config.data),
         **(_plain(config.daemon) if config.mode == "paper" else {}),
     }
     return {name: value for name, value in document.items() if value is not None}

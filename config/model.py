@@ -11,6 +11,20 @@ from config.daemon_model import DaemonConfig
 from engine.settings import Funding, InstrumentKind, MarginTier, RunSettings, Sizing
 
 Mode = Literal["backtest", "paper"]
+Download = Literal["never", "missing"]
+DownloadExchange = Literal["BINANCE_FUTURES", "BINANCE"]
+
+
+class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether a backtest downloads bars that are not stored, and from where.
+
+    `lookback_bars` are fetched before the start too. `rest` replaces the venue's own address.
+    """
+
+    download: Download = "never"
+    exchange: DownloadExchange = "BINANCE_FUTURES"
+    rest: str = ""
+    lookback_bars: int = 0
 
 
 class StrategyPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,6 +80,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizing: Sizing = Sizing()
     settings: RunSettings = RunSettings()
     instruments: dict[str, InstrumentOverride] = {}
+    data: DataConfig = DataConfig()
     mode: Mode = "backtest"
     source: str = ""
     daemon: DaemonConfig = DaemonConfig()

@@ -26,7 +26,7 @@ from config.kinds import (
     allowed,
 )
 from config.scalars import INT64_MAX, plain_text
-from config.sections import BOOK, COMMISSION, EXECUTION, FUNDING, INSTRUMENT, RISK, SIZING, SLIPPAGE, TIER
+from config.sections import BOOK, COMMISSION, DATA, EXECUTION, FUNDING, INSTRUMENT, RISK, SIZING, SLIPPAGE, TIER
 from config.table import PART, ROOT, STRATEGY
 
 SECTIONS = (
@@ -42,6 +42,7 @@ SECTIONS = (
     ("`book`", BOOK),
     ("`instruments.SYMBOL`", INSTRUMENT),
     ("`instruments.SYMBOL.tiers[]`", TIER),
+    ("`data`", DATA),
     ("`feed`", FEED),
     ("`paper`", PAPER),
     ("`store`", STORE),

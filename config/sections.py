@@ -11,7 +11,7 @@ from typing import get_args, get_type_hints
 import msgspec
 
 from config.kinds import Choice, Field, Flag, Integer, ListOf, Number, Text, section_of
-from config.model import InstrumentOverride
+from config.model import DataConfig, InstrumentOverride
 from engine.settings import (
     BookExecution,
     Commission,
@@ -72,6 +72,37 @@ COMMISSION = section_of(
         words(Commission, "schedule"),
         "`venue`: the venue's published base-tier fees, where Tapewright knows them, else these.",
         "venue",
+    ),
+)
+
+HOST = r"(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[!-~]{0,2000})?"
+HTTP_ADDRESS = Text(
+    rf"(?:https?://{HOST})?", "an http:// or https:// address such as http://127.0.0.1:8080, or nothing"
+)
+
+DATA = section_of(
+    DataConfig,
+    "data",
+    "Bars of a backtest that are not stored. Without `missing` a run stops there and names the command.",
+    Field(
+        "download",
+        words(DataConfig, "download"),
+        "`missing`: where stored bars do not reach over the run's start and end, download what is missing. "
+        "Then `start` must be given.",
+        "missing",
+    ),
+    Field("exchange", words(DataConfig, "exchange"), "Where from: Binance's futures (USD-M) or its spot.", "BINANCE"),
+    Field(
+        "rest",
+        HTTP_ADDRESS,
+        "Address of the REST interface, in place of the venue's own.",
+        "http://127.0.0.1:8080",
+    ),
+    Field(
+        "lookback_bars",
+        Integer(0, 1_000_000),
+        "So many bars before `start` are downloaded too.",
+        "500",
     ),
 )
 

@@ -86,6 +86,10 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
     begun = time.perf_counter()
     _refuse_what_needs_a_tape(config)
     runs = strategy_runs(Registry(home), config, config.symbols)
+    if config.data.download == "missing":
+        from daemon.downloading import fetch_missing  # what REST needs is a fifth of a second that most runs do without
+
+        fetch_missing(home, config, stages)
     loaded = [load_market(home, symbol, config) for symbol in config.symbols]
     markets = [market for market, _ in loaded]
     for _, lines in loaded:

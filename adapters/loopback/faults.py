@@ -45,6 +45,10 @@ class FaultKind(StrEnum):
     banned = "banned"
     broken = "broken"
     slow = "slow"
+    rest_reset = "rest_reset"
+    rest_truncated = "rest_truncated"
+    rest_repeating = "rest_repeating"
+    rest_lacking = "rest_lacking"
     burst = "burst"
     funding_missing = "funding_missing"
     funding_twice = "funding_twice"
@@ -96,6 +100,7 @@ class FaultInfo(msgspec.Struct, frozen=True):
 
 
 _COUNT, _SYMBOL = Slot("amount", "COUNT", 1), Slot("symbol", "SYMBOL", "")
+_REQUESTS = Slot("amount", "COUNT", 1)
 _ALWAYS = Slot("seconds", "SECONDS", FOR_EVER)
 
 
@@ -124,6 +129,10 @@ TABLE = (
     FaultInfo(FaultKind.banned, (_seconds(60),), "REST answers 418 with Retry-After"),
     FaultInfo(FaultKind.broken, (_seconds(10),), "REST answers 503"),
     FaultInfo(FaultKind.slow, (Slot("amount", "DELAY", 10), _seconds(60)), "REST answers DELAY seconds late"),
+    FaultInfo(FaultKind.rest_reset, (_REQUESTS,), "so many REST requests are reset (TCP RST) instead of answered"),
+    FaultInfo(FaultKind.rest_truncated, (_REQUESTS,), "so many REST answers break off in the middle"),
+    FaultInfo(FaultKind.rest_repeating, (_REQUESTS,), "so many REST lists hold rows twice"),
+    FaultInfo(FaultKind.rest_lacking, (_REQUESTS,), "so many REST lists lack rows in the middle and at the end"),
     FaultInfo(FaultKind.burst, (Slot("amount", "FACTOR", 10), _seconds(60)), "FACTOR times as much happens"),
     FaultInfo(FaultKind.funding_missing, (_SYMBOL,), "the next settlement never appears in the list of funding rates"),
     FaultInfo(FaultKind.funding_twice, (_SYMBOL,), "the next settlement appears twice in it"),

@@ -1,4 +1,4 @@
-"""Binance USD-M's REST interface, as much as a feed asks for: answers, refusals and headers in the venue's form."""
+"""Binance USD-M's REST interface, as much as is asked here, and of spot the klines: answers and headers in its form."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import msgspec
 from aiohttp import web
 
 from adapters.loopback.candles import INTERVALS_MS
+from adapters.loopback.history import History
 from adapters.loopback.market import Board, ListedMarket, Market
 
 _DEPTH_WEIGHTS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
 _KLINES_MOST = 1_500
+_SPOT_MOST = 1_000
+_SPOT = ("ping", "time", "klines")
 _FUNDING_MOST = 1_000
 _WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1m"
 _MINUTE_MS = 60_000
@@ -28,10 +31,11 @@ class VenueError(Exception):
 
 
 class RestApi:
-    """The routes over a market; `now_ms` is the venue's clock."""
+    """The routes over a market and what is given of its past; `now_ms` is the venue's clock."""
 
-    def __init__(self, market: Market, now_ms: Callable[[], int]) -> None:
+    def __init__(self, market: Market, now_ms: Callable[[], int], history: History | None = None) -> None:
         self._market = market
+        self._history = history or History()
         self._now_ms = now_ms
         self._weight = 0
         self._weight_minute = 0
@@ -46,11 +50,14 @@ class RestApi:
             "depth": self._depth,
             "fundingRate": self._funding_rate,
             "klines": self._klines,
+            "markPriceKlines": self._mark_price_klines,
             "premiumIndex": self._premium_index,
             "openInterest": self._open_interest,
         }
         for name, answer in answers.items():
             router.add_get(f"/fapi/v1/{name}", self._answering(answer))
+            if name in _SPOT:
+                router.add_get(f"/api/v3/{name}", self._answering(answer))
 
     def _answering(self, answer: Callable[[web.Request], object]) -> _Answer:
         async def handle(request: web.Request) -> web.Response:
@@ -99,19 +106,34 @@ class RestApi:
 
     def _funding_rate(self, request: web.Request) -> object:
         limit = min(_whole(request, "limit", 100), _FUNDING_MOST)
+        given = self._history.funding(
+            request.query.get("symbol", ""), limit, _optional(request, "startTime"), _optional(request, "endTime")
+        )
+        if given is not None:
+            return given
         boards = [self._board(request)] if "symbol" in request.query else list(self._market.boards.values())
         span = (_optional(request, "startTime"), _optional(request, "endTime"))
         rows = [row for board in boards for row in board.funding.rows(self._now_ms(), limit, *span)]
         return rows[-limit:]
 
-    def _klines(self, request: web.Request) -> object:
-        board = self._board(request)
-        interval_ms = INTERVALS_MS.get(request.query.get("interval", ""))
+    def _klines(self, request: web.Request, *, is_mark: bool = False) -> object:
+        symbol, interval = request.query.get("symbol", ""), request.query.get("interval", "")
+        is_known = symbol in self._history.symbols
+        board = None if is_known and symbol not in self._market.boards else self._board(request)
+        interval_ms = INTERVALS_MS.get(interval)
         if interval_ms is None:
             raise VenueError(-1120, "Invalid interval.")
-        limit = min(_whole(request, "limit", 500), _KLINES_MOST)
+        limit = min(_whole(request, "limit", 500), _SPOT_MOST if request.path.startswith("/api/") else _KLINES_MOST)
         span = (_optional(request, "startTime"), _optional(request, "endTime"))
-        return board.candles.rows(interval_ms, limit, self._now_ms(), *span)
+        given = self._history.klines(symbol, interval, limit, *span, is_mark=is_mark)
+        if given is not None or board is None:
+            return given or []
+        rows = board.candles.rows(interval_ms, limit, self._now_ms(), *span)
+        # This market's mark price is its last price, and nobody trades it.
+        return [[*row[:5], "0", row[6], "0", row[8], "0", "0", "0"] for row in rows] if is_mark else rows
+
+    def _mark_price_klines(self, request: web.Request) -> object:
+        return self._klines(request, is_mark=True)
 
     def _premium_index(self, request: web.Request) -> object:
         if "symbol" in request.query:

@@ -20,8 +20,10 @@ from anyio.abc import TaskGroup
 
 from adapters.loopback.damage import STREAM_FAULTS, Damage
 from adapters.loopback.faults import Fault, FaultKind, bursts_of
+from adapters.loopback.history import History
 from adapters.loopback.market import Market
 from adapters.loopback.rest import RestApi, json_response
+from adapters.loopback.rest_damage import REST_DAMAGES, RestDamage
 from adapters.loopback.sockets import ROUTES, Hub, reset_transport
 from adapters.loopback.timeline import Timeline
 from engine.bars import NS_PER_MS, NS_PER_SECOND
@@ -64,7 +66,7 @@ class ExchangeCounts(msgspec.Struct, frozen=True):
 class LoopbackExchange:
     """One exchange. `ended` is set once the market has come to its end, and all was sent."""
 
-    def __init__(self, market: Market, options: ExchangeOptions) -> None:
+    def __init__(self, market: Market, options: ExchangeOptions, history: History | None = None) -> None:
         _check_symbols(market, options.faults)
         self.ended = anyio.Event()
         self.port = options.port
@@ -75,8 +77,9 @@ class LoopbackExchange:
         self._pending = deque(options.faults)
         self._running: dict[FaultKind, Fault] = {}
         self._damage = Damage()
+        self._rest_damage = RestDamage()
         self._hub = Hub(lambda: self._played_ns, self._on_connect, is_full_speed=self._timeline.is_full_speed)
-        self._rest = RestApi(market, self.now_ms)
+        self._rest = RestApi(market, self.now_ms, history)
         self._opened = anyio.Event()
         self._opened_ns = 0  # monotonic
         self._played_ns = 0
@@ -201,6 +204,8 @@ class LoopbackExchange:
             self._damage.arm(fault, symbol)
         elif kind in _REST_FAULTS:
             self._running[kind] = fault
+        elif kind in REST_DAMAGES:
+            self._rest_damage.arm(kind, int(fault.amount))
         elif kind in _FUNDING_FAULTS:
             self._market.boards[symbol].funding.arm(fault)
         elif kind is FaultKind.stall:
@@ -245,10 +250,10 @@ class LoopbackExchange:
                     continue
                 if kind is FaultKind.slow:
                     await anyio.sleep(fault.amount)
-                    return await handler(request)
+                    break
                 self._refused_requests += 1
                 return _refusal(kind, (fault.until_ns - self.venue_ns()) / NS_PER_SECOND)
-            return await handler(request)
+            return await self._rest_damage.answer(request, handler)
 
         return refuse_or_answer
 

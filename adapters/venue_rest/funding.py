@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from decimal import Decimal, InvalidOperation
 
 import msgspec
@@ -45,26 +46,49 @@ async def settled_funding(
     The venue names a settlement some milliseconds late, and at times twice. Raises InputMissingError for a venue
     whose list is not read here, RestUnavailableError, DataError.
     """
+    found: dict[int, SettledFunding] = {}
+    async for page in funding_pages(gate, venue, symbol, start_ns=since_ns, rest=rest):
+        found.update((settled.ts_ns, settled) for settled in page)
+    return [found[ts_ns] for ts_ns in sorted(found)]
+
+
+def funding_address(venue: Venue, rest: str = "") -> str:
+    """Where a venue lists its settlements; raises InputMissingError where that is not read here."""
     address = _ADDRESSES.get(venue.exchange)
     if address is None:
         raise InputMissingError(
             f"Settled funding of {venue.exchange} cannot be had by REST; of {' and '.join(_ADDRESSES)} it can",
             remedy="Funding comes from the feed alone there, or from the run's `funding.rate`.",
         )
-    what = f"{symbol}'s funding from {address_at(address, rest)}"
+    return address_at(address, rest)
+
+
+async def funding_pages(
+    gate: RestGate, venue: Venue, symbol: str, *, start_ns: int, end_ns: int | None = None, rest: str = ""
+) -> AsyncIterator[list[SettledFunding]]:  # fmt: skip
+    """The settlements of [start_ns, end_ns) as they come, a page at a time, each once; raises as settled_funding."""
+    address = funding_address(venue, rest)
+    what = f"{symbol}'s funding from {address}"
     found: dict[int, SettledFunding] = {}
-    start_ms = max(1, since_ns // NS_PER_MS)
+    start_ms = max(1, start_ns // NS_PER_MS)
     while True:
-        query: dict[str, str | int] = {"symbol": symbol, "startTime": start_ms, "limit": _ROWS_MOST}
-        rows = _rows((await gate.get(address_at(address, rest, query))).body, what)
+        query: dict[str, str | int] = {"symbol": symbol, "startTime": start_ms}
+        if end_ns is not None:
+            query["endTime"] = max(1, end_ns // NS_PER_MS - 1)  # the venue counts it in
+        query["limit"] = _ROWS_MOST
+        rows = _rows((await gate.get(address_at(address, "", query))).body, what)
+        fresh: dict[int, SettledFunding] = {}
         for row in rows:
             settled = _settled(row, what)
             if row.funding_time < start_ms:
                 raise DataError(f"{what} goes back: {row.funding_time} after {start_ms} was asked", remedy=_REMEDY)
+            if settled.ts_ns not in found:
+                fresh[settled.ts_ns] = settled
             if found.setdefault(settled.ts_ns, settled).rate != settled.rate:
                 raise DataError(f"{what} has two rates for the settlement of {row.funding_time} ms", remedy=_REMEDY)
+        yield list(fresh.values())
         if len(rows) < _ROWS_MOST:
-            return [found[ts_ns] for ts_ns in sorted(found)]
+            return
         start_ms = max(row.funding_time for row in rows) + 1
 
 

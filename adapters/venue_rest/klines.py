@@ -8,8 +8,6 @@ cannot be right, or a bar that is missing, is an error, as a warm-up that is wro
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from itertools import groupby
 
 import msgspec
@@ -17,24 +15,11 @@ import msgspec
 from adapters.feeds.venues import Venue
 from adapters.rest_gate import RestGate
 from adapters.venue_rest.addresses import address_at
+from adapters.venue_rest.kline_rows import SOURCES, KlineBar, KlinePage, KlineSource, kline_page, moment, wrong_bar
 from engine.bars import NS_PER_MS, timeframe_ns
-from engine.errors import DataError, InputMissingError
+from engine.errors import InputMissingError
 
-_TEXT_MOST = 40
 _NO_HISTORY = "Set `paper.warmup` to `files` (stored bars, see `tapewright data`) or to `none`."
-# Weeks and months of the venue begin on Mondays and firsts, not at multiples since 1970, so a day is the longest.
-_FROM_A_MINUTE = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
-
-
-class KlineBar(msgspec.Struct, frozen=True):
-    """One bar, its numbers exactly as the venue wrote them. The volume is in base units."""
-
-    open_ns: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal
 
 
 class KlineHistory(msgspec.Struct, frozen=True):
@@ -48,34 +33,6 @@ class KlineHistory(msgspec.Struct, frozen=True):
     interval: str
 
 
-class _Source(msgspec.Struct, frozen=True):
-    """Where a venue's klines are, and how many come at once for how much weight: (rows up to, weight)."""
-
-    address: str
-    intervals: tuple[str, ...]
-    weights: tuple[tuple[int, int], ...]
-
-
-class _Row(msgspec.Struct, frozen=True, array_like=True):
-    """A row as Binance sends it; the fields behind are not read."""
-
-    open_ms: int
-    open: str
-    high: str
-    low: str
-    close: str
-    volume: str
-
-
-_SOURCES = {
-    "BINANCE": _Source("https://api.binance.com/api/v3/klines", ("1s", *_FROM_A_MINUTE), ((1_000, 2),)),
-    "BINANCE_FUTURES": _Source(
-        "https://fapi.binance.com/fapi/v1/klines", _FROM_A_MINUTE, ((99, 1), (499, 2), (1_000, 5), (1_500, 10))
-    ),
-}
-_ROWS = msgspec.json.Decoder(list[_Row])
-
-
 async def klines(
     gate: RestGate, venue: Venue, symbol: str, timeframe: str, count: int, *, rest: str = "", now_ns: int
 ) -> KlineHistory:  # fmt: skip
@@ -84,10 +41,10 @@ async def klines(
     `now_ns` is the venue's time, not the host's where the two differ. Raises InputMissingError for a venue or timeframe
     without history, RestUnavailableError, and DataError naming the row that cannot be right.
     """
-    source = _SOURCES.get(venue.exchange)
+    source = SOURCES.get(venue.exchange)
     if source is None:
         raise InputMissingError(
-            f"Bars of {venue.exchange} cannot be had by REST; of {' and '.join(_SOURCES)} they can", remedy=_NO_HISTORY
+            f"Bars of {venue.exchange} cannot be had by REST; of {' and '.join(SOURCES)} they can", remedy=_NO_HISTORY
         )
     length_ns = timeframe_ns(timeframe)
     interval = _interval(venue, source, timeframe)
@@ -97,7 +54,7 @@ async def klines(
     return _history(rows, interval, length_ns, now_ns)
 
 
-def _interval(venue: Venue, source: _Source, timeframe: str) -> str:
+def _interval(venue: Venue, source: KlineSource, timeframe: str) -> str:
     """The longest of a venue's intervals that divides a timeframe."""
     wanted_ns = timeframe_ns(timeframe)
     found = [each for each in source.intervals if wanted_ns % timeframe_ns(each) == 0]
@@ -112,64 +69,26 @@ def _interval(venue: Venue, source: _Source, timeframe: str) -> str:
 
 
 async def _pages(
-    gate: RestGate, source: _Source, address: str, symbol: str, interval: str, first_ns: int, now_ns: int
+    gate: RestGate, source: KlineSource, address: str, symbol: str, interval: str, first_ns: int, now_ns: int
 ) -> AsyncIterator[KlineBar]:  # fmt: skip
     """Every row from `first_ns` on, checked against the one before."""
     step_ns = timeframe_ns(interval)
-    most = source.weights[-1][0]
-    what = f"{symbol}'s {interval} bars from {address}"
     start_ns, previous_ns, number = max(first_ns, NS_PER_MS), -1, 0
     while True:
-        limit = max(1, min(most, (now_ns - start_ns) // step_ns + 1))
-        weight = next(weight for rows, weight in source.weights if limit <= rows)
-        query: dict[str, str | int] = {"symbol": symbol, "interval": interval}
-        query |= {"startTime": start_ns // NS_PER_MS, "limit": limit}
-        rows = _rows((await gate.get(address_at(address, "", query), weight=weight)).body, what)
-        for row in rows:
+        limit = max(1, min(source.rows_most, (now_ns - start_ns) // step_ns + 1))
+        page = KlinePage(source, address, symbol, interval, start_ns, limit, _NO_HISTORY)
+        bars = await kline_page(gate, page, first_number=number + 1)
+        for bar in bars:
             number += 1
-            bar = _bar(row, step_ns, f"row {number} of {what}")
             if bar.open_ns < start_ns or (previous_ns >= 0 and bar.open_ns != previous_ns + step_ns):
                 wanted_ns = start_ns if previous_ns < 0 else previous_ns + step_ns
-                raise _wrong(f"row {number} of {what}", row, f"does not follow: {_moment(wanted_ns)} was next")
+                why = f"does not follow: {moment(wanted_ns)} was next"
+                raise wrong_bar(f"row {number} of {page.what}", bar, why, _NO_HISTORY)
             previous_ns = bar.open_ns
             yield bar
-        if len(rows) < limit or previous_ns + step_ns > now_ns:
+        if len(bars) < limit or previous_ns + step_ns > now_ns:
             return
         start_ns = previous_ns + step_ns
-
-
-def _rows(body: bytes, what: str) -> list[_Row]:
-    try:
-        return _ROWS.decode(body)
-    except msgspec.DecodeError as error:
-        raise DataError(
-            f"{what} have a form that is not Binance's: {error}",
-            remedy="See what answers there (`feed.rest`). " + _NO_HISTORY,
-        ) from None
-
-
-def _bar(row: _Row, step_ns: int, where: str) -> KlineBar:
-    """A row's bar, if it can be one."""
-    try:
-        numbers = [_number(text) for text in (row.open, row.high, row.low, row.close, row.volume)]
-    except InvalidOperation:
-        raise _wrong(where, row, "has a number that cannot be read") from None
-    opened, high, low, closed, volume = numbers
-    open_ns = row.open_ms * NS_PER_MS
-    if open_ns % step_ns:
-        raise _wrong(where, row, "begins at no multiple of its length")
-    if low <= 0 or volume < 0:
-        raise _wrong(where, row, "has a price that is not above 0, or a volume below it")
-    if not (low <= opened <= high and low <= closed <= high):
-        raise _wrong(where, row, "has its open or close outside low and high")
-    return KlineBar(open_ns, opened, high, low, closed, volume)
-
-
-def _number(text: str) -> Decimal:
-    number = Decimal(text) if len(text) <= _TEXT_MOST else Decimal("nan")
-    if not number.is_finite():
-        raise InvalidOperation
-    return number
 
 
 def _history(rows: Sequence[KlineBar], interval: str, length_ns: int, now_ns: int) -> KlineHistory:
@@ -195,15 +114,3 @@ def _joined(rows: Sequence[KlineBar]) -> KlineBar:
         rows[-1].close,
         sum((row.volume for row in rows[1:]), rows[0].volume),
     )
-
-
-def _wrong(where: str, row: _Row, why: str) -> DataError:
-    numbers = " ".join((row.open, row.high, row.low, row.close, row.volume))[: 5 * _TEXT_MOST]
-    return DataError(f"{where} ({_moment(row.open_ms * NS_PER_MS)}: {numbers}) {why}", remedy=_NO_HISTORY)
-
-
-def _moment(ts_ns: int) -> str:
-    try:
-        return datetime.fromtimestamp(ts_ns / 1e9, UTC).isoformat(sep=" ", timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return f"{ts_ns} ns"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from daemon.commands import data_download
 from engine.errors import EXIT_FINDINGS, InputMissingError, TapewrightError, UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from adapters.funding_files import FundingImport
 
 app = typer.Typer(help="Bring market data in, make some up, check it.", no_args_is_help=True)
+
+
+app.command("download")(data_download.download)
+app.command("list")(data_download.list_)
 
 
 class Kind(StrEnum):
@@ -87,7 +92,7 @@ def synth(
             f"{shown(path)} is stored already, with other bars",
             remedy="Give another --symbol, or --replace to lose the stored bars.",
         )
-    write_bars(path, bars)
+    write_bars(path, bars, (f"made up, seed {seed}",))
     if as_json:
         _print_json(
             {

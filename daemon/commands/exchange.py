@@ -46,6 +46,9 @@ def exchange(
     funding_seconds: Annotated[
         int | None, typer.Option(help="Seconds between settlements [60; 28800 with --capture].", min=1)
     ] = None,
+    history: Annotated[
+        Path | None, typer.Option(help="Give out the bars, funding and mark prices stored under this home by REST.")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes any that is free.", min=0, max=65535)] = 8765,
     clock_offset: Annotated[
         float, typer.Option(metavar="SECONDS", help="What its clock is ahead of this host's: 3600, or -3600.")
@@ -73,8 +76,9 @@ def exchange(
     import anyio
 
     from adapters.loopback.capture import CaptureMarket, CaptureSettings
+    from adapters.loopback.history import read_history
     from adapters.loopback.seeded import SeededMarket, SeededSettings
-    from adapters.loopback.server import ExchangeOptions
+    from adapters.loopback.server import ExchangeOptions, LoopbackExchange
 
     parsed = parse_faults(fault or ())
     market: Market
@@ -91,7 +95,8 @@ def exchange(
         clock_offset_ns=round(clock_offset * 1_000_000_000), stays=stay,
     )  # fmt: skip
     output = Output(capture.name if capture is not None else f"seed {market_seed(seed)}", as_json=as_json)
-    anyio.run(_serve, market, options, output, stay)
+    given = read_history(history) if history is not None else None
+    anyio.run(_serve, LoopbackExchange(market, options, given), options, output, list(market.boards), stay)
 
 
 class Output:
@@ -157,16 +162,19 @@ def market_seed(seed: int | None) -> int:
     return 1 if seed is None else seed
 
 
-async def _serve(market: Market, options: ExchangeOptions, output: Output, stay: bool) -> None:  # noqa: FBT001 - anyio.run passes by place
+async def _serve(
+    exchange_: LoopbackExchange,
+    options: ExchangeOptions,
+    output: Output,
+    symbols: list[str],
+    stay: bool,  # noqa: FBT001 - anyio.run passes by place
+) -> None:
     """Run until a signal comes, or the market has come to its end."""
     import anyio
 
-    from adapters.loopback.server import LoopbackExchange
-
     reasons: list[str] = []
-    exchange_ = LoopbackExchange(market, options)
     async with exchange_.running() as running:
-        output.begin(running, options, list(market.boards))
+        output.begin(running, options, symbols)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_await_signal, tasks.cancel_scope, reasons)
             await running.ended.wait()

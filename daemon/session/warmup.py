@@ -14,7 +14,8 @@ from adapters.feeds.venues import Venue
 from adapters.rest_gate import RestGate
 from adapters.tape import TapeInstrument
 from adapters.tape.documents import BarWords, History
-from adapters.venue_rest.klines import KlineBar, klines
+from adapters.venue_rest.kline_rows import KlineBar
+from adapters.venue_rest.klines import klines
 from engine.bars import timeframe_ns
 
 _NUMBERS = ("open", "high", "low", "close")

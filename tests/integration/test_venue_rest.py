@@ -22,7 +22,8 @@ from adapters.loopback.server import ExchangeOptions, LoopbackExchange
 from adapters.rest_gate import GateLimits, RestGate, RestUnavailableError
 from adapters.venue_rest.fees import venue_fees
 from adapters.venue_rest.funding import SettledFunding, settled_funding
-from adapters.venue_rest.klines import KlineBar, klines
+from adapters.venue_rest.kline_rows import KlineBar
+from adapters.venue_rest.klines import klines
 from adapters.venue_rest.lists import InstrumentCache, fetch_lists, instrument_lists, list_addresses
 from adapters.venue_rest.server_time import ROUNDS, clock_offset_ns, time_address
 from engine.bars import NS_PER_MS, NS_PER_SECOND, timeframe_ns

@@ -361,7 +361,8 @@ def test_a_missing_file_names_the_command(home: Path) -> None:
     assert caught.value.message == "Data file not found: data/raw/BTCUSDT_1m.parquet"
     assert caught.value.remedy == (
         "Run: tapewright data import FILE --symbol BTCUSDT --timeframe 1m"
-        " (or: tapewright data synth --symbol BTCUSDT --timeframe 1m)"
+        " (or: tapewright data synth --symbol BTCUSDT --timeframe 1m;"
+        " from Binance: tapewright data download --symbol BTCUSDT --timeframe 1m --start DATE --end DATE)"
     )
 
 

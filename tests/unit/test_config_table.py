@@ -35,10 +35,10 @@ from config.daemon_sections import CONTROL, FEED, LOGS, METRICS, PAPER, RELOAD, 
 from config.document import to_document
 from config.kinds import Choice, Flag, Integer, ListOf, Number, Section, Text
 from config.loader import load, parse
-from config.model import InstrumentOverride
+from config.model import DataConfig, InstrumentOverride
 from config.reference import reference
 from config.schema import json_schema
-from config.sections import BOOK, COMMISSION, EXECUTION, FUNDING, INSTRUMENT, RISK, SIZING, SLIPPAGE, TIER
+from config.sections import BOOK, COMMISSION, DATA, EXECUTION, FUNDING, INSTRUMENT, RISK, SIZING, SLIPPAGE, TIER
 from config.table import ROOT, TIMEFRAME
 from engine.bars import timeframe_ns
 from engine.errors import ConfigError, UsageError
@@ -60,6 +60,7 @@ DEFAULTS = TOP / "config" / "defaults"
 STRUCTS: list[tuple[Section, type[msgspec.Struct]]] = [
     (BOOK, BookExecution),
     (COMMISSION, Commission),
+    (DATA, DataConfig),
     (CONTROL, ControlConfig),
     (EXECUTION, Execution),
     (FEED, FeedConfig),
