@@ -216,6 +216,8 @@ def _explained(gate: RestGate, order: DownloadOrder, address: str) -> Iterator[N
             error.remedy = f"Let nothing on this host ask until then. {_GOES_ON}"
         elif error.status == 0:
             error.remedy = f"See whether this host has a network, and whether --rest is the venue's. {_GOES_ON}"
+        elif error.status >= 500:
+            error.remedy = f"The venue is in trouble: try again later. {_GOES_ON}"
         else:
             error.remedy = f"{error.remedy.replace('`feed.rest`', '--rest')} {_GOES_ON}"
         raise
