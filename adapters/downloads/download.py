@@ -221,3 +221,7 @@ def _explained(gate: RestGate, order: DownloadOrder, address: str) -> Iterator[N
         else:
             error.remedy = f"{error.remedy.replace('`feed.rest`', '--rest')} {_GOES_ON}"
         raise
+    except DataError as error:
+        if "feed.rest" in error.remedy:
+            error.remedy = f"See what answers there (--rest, in a config `data.rest`). {_GOES_ON}"
+        raise

@@ -329,6 +329,7 @@ async def test_answers_that_cannot_be_read_are_asked_for_again_and_then_named(bo
         return web.Response(body=body)
 
     async with rest_server(answer) as server, RestGate(QUICK) as gate:
-        with pytest.raises(DataError, match="1m bars from http"):
+        with pytest.raises(DataError, match="1m bars from http") as caught:
             await download(gate, tmp_path, msgspec.structs.replace(ORDER, rest=server.address))
         assert len(asked(server)) == 3
+        assert "feed.rest" not in caught.value.remedy
