@@ -65,6 +65,11 @@ async def download(
             ended_ns = source.ended_ns(clock_ns() + offset.offset_ns)
             if ended_ns < end_ns:
                 end_ns = max(order.start_ns, ended_ns)
+                if end_ns == order.start_ns:
+                    raise InputMissingError(
+                        f"Nothing of {order.symbol} has ended since --start {time_text(order.start_ns)} UTC",
+                        remedy="Begin earlier, or wait: what has not ended is not stored.",
+                    )
                 notes.append(f"nothing after {time_text(end_ns)} UTC: it has not ended yet")
             try:
                 await _Rounds(source, shelf, (order.start_ns, end_ns), progress, pages_a_piece).run()

@@ -253,6 +253,9 @@ async def test_the_candle_that_has_not_ended_is_never_stored(kind: str, tmp_path
         order = DownloadOrder("ETHUSDT", "1m", now_ns - HOUR_NS, now_ns + HOUR_NS, kind=kind)  # type: ignore[arg-type]
         report = await fetched(tmp_path, exchange, order)
         after_ns = exchange.now_ms() * NS_PER_MS
+        later = msgspec.structs.replace(order, start_ns=after_ns + MINUTE_NS, end_ns=after_ns + HOUR_NS)
+        with pytest.raises(InputMissingError, match="Nothing of ETHUSDT has ended since --start"):
+            await fetched(tmp_path / "later", exchange, later)
     assert report.last_ts_ns + MINUTE_NS <= after_ns
     assert report.last_ts_ns + MINUTE_NS >= now_ns
     assert report.rows_count in (60, 61)  # where a minute ended meanwhile
