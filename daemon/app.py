@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,13 +16,17 @@ from config.model import RunConfig
 from daemon.markets import load_market
 from daemon.runs import figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
-from engine.bars import timeframe_ns
+from engine.bars import Bars, timeframe_ns
 from engine.errors import ConfigError
+from engine.figures.equity import EquityCurve
 from engine.figures.metrics import Metrics
 from engine.figures.trades import Trade
 from engine.kernels.compile import is_compiled
 from engine.replay import Replay, RunResult
 from strategies.registry import Registry
+
+if TYPE_CHECKING:
+    from adapters.report.build import ReportInput
 
 
 class Timings(msgspec.Struct, frozen=True):
@@ -32,6 +37,7 @@ class Timings(msgspec.Struct, frozen=True):
     figures: float
     write: float
     total: float
+    report: float = 0.0
 
 
 class BacktestReport(msgspec.Struct, frozen=True):
@@ -44,6 +50,8 @@ class BacktestReport(msgspec.Struct, frozen=True):
     trades: list[Trade]
     metrics: Metrics
     timings: Timings
+    bars: tuple[Bars, ...]
+    curve: EquityCurve
 
 
 def _refuse_what_needs_a_tape(config: RunConfig) -> None:
@@ -124,4 +132,15 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
         write=end - after_figures,
         total=end - begun,
     )
-    return BacktestReport(folder.name, folder, facts, result, trades, figures, timings)
+    bars = tuple(market.bars for market in markets)
+    return BacktestReport(folder.name, folder, facts, result, trades, figures, timings, bars, curve)
+
+
+def report_input(finished: BacktestReport) -> ReportInput:
+    """What the pictures and the page of a finished backtest are made of."""
+    from adapters.report.build import ReportInput
+
+    return ReportInput(
+        finished.run_id, finished.facts.timeframe, finished.facts.fill_model, finished.result, finished.bars,
+        finished.curve, finished.trades, finished.metrics,
+    )  # fmt: skip

@@ -21,6 +21,7 @@ from daemon.commands.ctl import ctl_app
 from daemon.commands.exchange import exchange
 from daemon.commands.inspect import inspect
 from daemon.commands.replay import replay
+from daemon.commands.report import report_app
 from daemon.commands.run import run as run_command
 from daemon.commands.runs import runs_app
 from daemon.commands.service import service_app
@@ -71,6 +72,7 @@ app.add_typer(data_command.app, name="data")
 app.add_typer(tape_app, name="tape")
 app.add_typer(ctl_app, name="ctl")
 app.add_typer(runs_app, name="runs")
+app.add_typer(report_app, name="report")
 app.add_typer(service_app, name="service")
 app.add_typer(strategies_command.app, name="strategies")
 app.add_typer(config_command.app, name="config")
