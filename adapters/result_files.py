@@ -80,7 +80,7 @@ def write_trades(path: Path, trades: Sequence[Trade]) -> Path:
     import polars  # noqa: PLC0415 - as in write_columns; it writes ten times faster than the csv module
 
     frame = polars.DataFrame(_trade_columns(trades), nan_to_null=True)
-    return _put(path, frame.write_csv)
+    return put_file(path, frame.write_csv)
 
 
 def write_equity(path: Path, equity: EquityCurve, initial_cash: Decimal) -> Path:
@@ -111,7 +111,7 @@ def write_metrics(path: Path, metrics: Metrics, run: Mapping[str, Any]) -> Path:
         "definitions": definitions(),
     }
     data = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2) + b"\n"
-    return _put(path, lambda place: place.write_bytes(data))
+    return put_file(path, lambda place: place.write_bytes(data))
 
 
 def write_columns(path: Path, columns: Mapping[str, np.ndarray[Any, Any] | Sequence[Any]]) -> Path:
@@ -120,13 +120,13 @@ def write_columns(path: Path, columns: Mapping[str, np.ndarray[Any, Any] | Seque
 
     assert len({len(column) for column in columns.values()}) <= 1, f"{path.name}: columns differ in length"
     frame = polars.DataFrame(dict(columns))
-    return _put(
+    return put_file(
         path,
         lambda place: frame.write_parquet(place, compression="zstd", compression_level=_ZSTD_LEVEL, statistics=False),
     )
 
 
-def _put(path: Path, write: Callable[[Path], object]) -> Path:
+def put_file(path: Path, write: Callable[[Path], object]) -> Path:
     """Let `write` fill a file beside `path`, then rename it into place; nothing is left behind on failure."""
     partial = path.with_name(f".{path.name}.partial")
     try:

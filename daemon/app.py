@@ -37,7 +37,6 @@ class Timings(msgspec.Struct, frozen=True):
     figures: float
     write: float
     total: float
-    report: float = 0.0
 
 
 class BacktestReport(msgspec.Struct, frozen=True):

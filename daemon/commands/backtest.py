@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.errors import TapewrightError
+
 if TYPE_CHECKING:
     from daemon.app import BacktestReport
     from daemon.replaying import ReplayReport
+    from daemon.stages import Stages
 
 
 def backtest(
@@ -24,6 +27,9 @@ def backtest(
     ] = None,
     strategy: Annotated[str | None, typer.Option(metavar="NAME", help="The strategy to run.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    with_report: Annotated[
+        bool, typer.Option("--report", help="Write equity.png, drawdown.png and report.html too.")
+    ] = False,
 ) -> None:
     """Run a config as a backtest on the bars stored under the home folder."""
     from config.loader import load
@@ -37,10 +43,30 @@ def backtest(
     from daemon.app import backtest as run_backtest
 
     report = run_backtest(context.obj.home, config, stages)
+    written, trouble = _write_report(report, stages) if with_report else ({}, None)
     if as_json:
-        print(json.dumps(as_document(report)))
+        print(json.dumps(as_document(report) | written))
     else:
         print_summary(report)
+    if trouble is not None:
+        raise trouble
+
+
+def _write_report(report: BacktestReport, stages: Stages) -> tuple[dict[str, Any], TapewrightError | None]:
+    """Write the report's files; what `--json` says of them, and what hindered it: the run is told of all the same."""
+    import time
+
+    from adapters.report.files import write_report
+    from daemon.app import report_input
+
+    begun = time.perf_counter()
+    stages.stage("Writing the report...")
+    try:
+        files = write_report(report.folder, report_input(report))
+    except TapewrightError as error:
+        return {}, error
+    stages.stage(f"Report: {files[-1]}")
+    return {"report": [str(file) for file in files], "report_seconds": round(time.perf_counter() - begun, 6)}, None
 
 
 def print_summary(report: BacktestReport | ReplayReport) -> None:

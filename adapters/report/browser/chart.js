@@ -1,0 +1,192 @@
+// The chart: three panes on one time scale, with no more bars than the screen has pixels.
+import { length, number, percent } from "./format.js";
+import { lowerBound } from "./columns.js";
+import { Overlay } from "./overlay.js";
+
+// Bars narrower than this many pixels are joined; they are split again where each part gets `SPLIT` pixels.
+const JOIN = 2;
+const SPLIT = 4;
+const EDGE_BARS = 256;
+
+export class ChartView {
+  constructor(container, data, report) {
+    Object.assign(this, { container, data, report, symbol: 0, level: -1, rows: [], times: [], isHeld: false, isDue: false, settling: 0 });
+    const { createChart, CandlestickSeries, LineSeries, AreaSeries, LineType, CrosshairMode } = globalThis.LightweightCharts;
+    this.chart = createChart(container, {
+      autoSize: true,
+      layout: {
+        attributionLogo: true, background: { color: "#ffffff" }, textColor: "#475467", fontSize: 11,
+        panes: { separatorColor: "#d5dae3", enableResize: true },
+      },
+      grid: { vertLines: { color: "#eef0f4" }, horzLines: { color: "#eef0f4" } },
+      crosshair: { mode: CrosshairMode.Normal },
+      kineticScroll: { touch: false, mouse: false },
+      timeScale: { timeVisible: true, secondsVisible: false, minBarSpacing: 1, borderColor: "#d5dae3" },
+      rightPriceScale: { borderColor: "#d5dae3", minimumWidth: 78 },
+      localization: { locale: "en-GB" },
+    });
+    const quiet = { priceLineVisible: false, lastValueVisible: false };
+    this.candles = this.chart.addSeries(CandlestickSeries, {
+      ...quiet, upColor: "#26a69a", downColor: "#ef5350", wickUpColor: "#26a69a", wickDownColor: "#ef5350",
+      borderVisible: false,
+    });
+    const money = { type: "custom", minMove: 0.01, formatter: (value) => number(value, Math.abs(value) >= 10_000 ? 0 : 2) };
+    this.closed = this.chart.addSeries(
+      LineSeries,
+      { ...quiet, color: "#f57c00", lineWidth: 1, lineType: LineType.WithSteps, crosshairMarkerVisible: false, priceFormat: money },
+      1,
+    );
+    this.equity = this.chart.addSeries(LineSeries, { ...quiet, color: "#2962ff", lineWidth: 1, priceFormat: money }, 1);
+    this.drawdown = this.chart.addSeries(
+      AreaSeries,
+      {
+        ...quiet, lineColor: "#d32f2f", lineWidth: 1, topColor: "#d32f2f11", bottomColor: "#d32f2f44", invertFilledArea: true,
+        priceFormat: { type: "custom", minMove: 0.0001, formatter: (value) => `${number(100 * value, 2)} %` },
+      },
+      2,
+    );
+    this.chart.panes().forEach((pane, place) => pane.setStretchFactor([3.2, 1.2, 0.9][place]));
+    this.overlay = new Overlay(this, data);
+    this.candles.attachPrimitive(this.overlay);
+    // While something is held, the chart remembers where its bars were; so new ones wait.
+    container.addEventListener("pointerdown", () => (this.isHeld = true), true);
+    for (const name of ["pointerup", "pointercancel"]) {
+      globalThis.addEventListener(name, () => ((this.isHeld = false), this.follow()), true);
+    }
+    this.chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.follow());
+    this.chart.timeScale().subscribeSizeChange(() => this.follow());
+  }
+
+  get tiles() {
+    return this.data.tiles[this.symbol];
+  }
+
+  get width() {
+    return Math.max(1, this.chart.timeScale().width());
+  }
+
+  showSymbol(place) {
+    const range = this.level < 0 ? null : this.visibleMs();
+    this.symbol = place;
+    const { price_decimals: precision, tick_size: minMove } = this.report.symbols[place];
+    this.candles.applyOptions({ priceFormat: { type: "price", precision, minMove } });
+    if (range) this.show(this.tiles.levelFor(range.to - range.from, this.width, JOIN), range.from, range.to);
+    else this.fit();
+  }
+
+  fit() {
+    const { startMs, endMs } = this.tiles;
+    this.show(this.tiles.levelFor(endMs - startMs, this.width, JOIN), startMs, endMs);
+  }
+
+  // A stretch of time with room on both sides.
+  jump(fromMs, toMs) {
+    const span = Math.max(3 * (toMs - fromMs), 80 * this.tiles.baseMs);
+    const middle = (fromMs + toMs) / 2;
+    this.show(this.tiles.levelFor(span, this.width, SPLIT), middle - span / 2, middle + span / 2);
+    this.candles.priceScale().applyOptions({ autoScale: true });
+  }
+
+  // Put the tiles around a span on the chart, and the span in view.
+  show(level, fromMs, toMs) {
+    this.level = level;
+    this.rows = this.tiles.window(level, fromMs, toMs);
+    this.times = this.rows.map((row) => row.time);
+    const seconds = (row) => row.time / 1000;
+    this.candles.setData(this.rows.map((row) => ({ ...row, time: seconds(row) })));
+    this.closed.setData(this.rows.map((row) => ({ time: seconds(row), value: row.closed })));
+    this.equity.setData(this.rows.map((row) => ({ time: seconds(row), value: row.equity })));
+    this.drawdown.setData(this.rows.map((row) => ({ time: seconds(row), value: -row.drawdown })));
+    this.chart.timeScale().setVisibleLogicalRange({ from: this.logicalAt(fromMs), to: this.logicalAt(toMs) });
+    document.getElementById("level").textContent = `${length(this.tiles.levels[level])} bars`;
+    // The chart takes the range at its next frame; until then it would tell the one before.
+    this.settling++;
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      this.settling--;
+      this.follow();
+    }));
+  }
+
+  // After a pan or a zoom: other bars, where these are too many or too few.
+  follow() {
+    if (this.isDue || this.isHeld || this.settling || this.level < 0) return;
+    this.isDue = true;
+    requestAnimationFrame(() => {
+      this.isDue = false;
+      if (!this.isHeld && !this.settling) this.adapt();
+    });
+  }
+
+  adapt() {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const visible = this.visibleMs();
+    if (!range || !visible) return;
+    const { levels, startMs, endMs } = this.tiles;
+    const spacing = this.width / (range.to - range.from);
+    let level = this.level;
+    while (level < levels.length - 1 && (spacing * levels[level]) / levels[this.level] < JOIN) level++;
+    while (level > 0 && (spacing * levels[level - 1]) / levels[this.level] >= SPLIT) level--;
+    const isShort =
+      (range.from < EDGE_BARS && this.times[0] > startMs && Math.floor(startMs / levels[level]) * levels[level] < this.times[0]) ||
+      (range.to > this.times.length - EDGE_BARS && this.times[this.times.length - 1] + levels[this.level] < endMs);
+    if (level !== this.level || isShort) this.show(level, visible.from, visible.to);
+    else this.tell();
+  }
+
+  // What is in view, for whoever looks at the page from outside.
+  tell() {
+    const range = this.visibleMs();
+    const logical = this.chart.timeScale().getVisibleLogicalRange();
+    if (!range || !logical) return;
+    const first = Math.max(0, Math.ceil(logical.from));
+    const last = Math.min(this.times.length - 1, Math.floor(logical.to));
+    Object.assign(this.container.dataset, {
+      from: Math.round(range.from), to: Math.round(range.to), levelMs: this.tiles.levels[this.level],
+      bars: Math.max(0, last - first + 1), pixels: Math.round(this.width),
+    });
+  }
+
+  logicalAt(ms) {
+    const { times } = this;
+    if (!times.length) return 0;
+    const step = this.tiles.levels[this.level];
+    if (ms < times[0]) return (ms - times[0]) / step;
+    const place = lowerBound(times, ms + 1) - 1;
+    const until = times[place + 1] ?? times[place] + step;
+    return place === times.length - 1 ? place + (ms - times[place]) / step : place + (ms - times[place]) / (until - times[place]);
+  }
+
+  msAt(logical) {
+    const { times } = this;
+    const step = this.tiles.levels[this.level];
+    if (logical < 0) return times[0] + logical * step;
+    const place = Math.min(Math.floor(logical), times.length - 1);
+    const until = place < times.length - 1 ? times[place + 1] : times[place] + step;
+    return times[place] + (logical - place) * (until - times[place]);
+  }
+
+  visibleMs() {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    if (!range || !this.times.length) return null;
+    return { from: this.msAt(range.from), to: this.msAt(range.to) };
+  }
+
+  // The middle of the bar that holds a time; where it lies outside of what is loaded, where it would lie.
+  xAt(ms) {
+    const logical = this.logicalAt(ms);
+    return this.chart.timeScale().logicalToCoordinate(logical < 0 ? Math.round(logical) : Math.floor(logical)) ?? -1e4;
+  }
+
+  yAt(price) {
+    return this.candles.priceToCoordinate(price);
+  }
+
+  // The line above the chart for a bar.
+  legend(place) {
+    const row = this.rows[place];
+    if (!row) return "";
+    const places = this.report.symbols[this.symbol].price_decimals;
+    const prices = ["open", "high", "low", "close"].map((name) => `${name[0].toUpperCase()} ${number(row[name], places)}`);
+    return `${prices.join("  ")}  ·  equity ${number(row.equity)}  ·  drawdown ${percent(-row.drawdown)}`;
+  }
+}

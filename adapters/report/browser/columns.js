@@ -1,0 +1,76 @@
+// Columns of the report back to numbers. What a column is, adapters/report/columns.py says.
+
+function bytesOf(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+async function inflated(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+// The stored integers of one column, before other columns are added; not-a-number where unknown.
+async function stored(column) {
+  const raw = await inflated(bytesOf(column.data));
+  const { count, planes } = column;
+  const values = new Float64Array(count);
+  for (let plane = planes - 1; plane >= 0; plane--) {
+    for (let i = 0, at = plane * count; i < count; i++, at++) values[i] = values[i] * 256 + raw[at];
+  }
+  let sum = 0;
+  for (let i = 0; i < count; i++) {
+    let value = values[i];
+    if (column.nullable && value-- === 0) {
+      values[i] = NaN;
+      continue;
+    }
+    value = value % 2 ? -(value + 1) / 2 : value / 2;
+    values[i] = column.order ? (sum += value) : value;
+  }
+  return values;
+}
+
+// All columns of a table, as arrays of numbers by name.
+export async function unpackTable(table) {
+  const names = Object.keys(table);
+  const found = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await stored(table[name])])));
+  const done = new Set();
+  const resolve = (name) => {
+    if (done.has(name)) return found[name];
+    done.add(name);
+    const { against = [], rule = "max", lag = 0 } = table[name];
+    if (!against.length) return found[name];
+    const others = against.map(resolve);
+    const pick = rule === "max" ? Math.max : Math.min;
+    const values = found[name];
+    for (let i = lag; i < values.length; i++) {
+      let base = others[0][i - lag];
+      for (let k = 1; k < others.length; k++) base = pick(base, others[k][i - lag]);
+      values[i] += base;
+    }
+    return values;
+  };
+  names.forEach(resolve);
+  for (const name of names) {
+    const { decimals } = table[name];
+    const unit = 10 ** Math.abs(decimals);
+    if (decimals) found[name] = found[name].map((value) => (decimals > 0 ? value / unit : value * unit));
+  }
+  return found;
+}
+
+// The first place whose value is at least `wanted`.
+export function lowerBound(values, wanted, count = values.length) {
+  let low = 0;
+  let high = count;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (values[middle] < wanted) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,182 @@
+// Trades on the candles: entry and exit markers, the path between them, stop and target levels.
+import { lowerBound } from "./columns.js";
+import { signed } from "./format.js";
+
+const GAIN = "#00897b";
+const LOSS = "#d32f2f";
+const ENTRY = "#2962ff";
+const LEVEL_COLOURS = { stop: LOSS, target: GAIN, entry: "#667085" };
+const PATHS_MOST = 400;
+const TEXTS_MOST = 30;
+const LEVELS_MOST = 300;
+
+export class Overlay {
+  // view: the chart, which knows where a time and a price lie; data: the report's tables.
+  constructor(view, data) {
+    Object.assign(this, { view, data, chosen: -1, drawn: [] });
+    const longest = (from, to) => from.reduce((most, value, i) => Math.max(most, to[i] - value), 0);
+    this.longestSpan = longest(data.spans.entry_time, data.spans.exit_time);
+    this.longestLevel = longest(data.levels.start, data.levels.end);
+    this.views = [{ zOrder: () => "top", renderer: () => ({ draw: (target) => this.draw(target) }) }];
+  }
+
+  paneViews() {
+    return this.views;
+  }
+
+  attached({ requestUpdate }) {
+    this.refresh = requestUpdate;
+  }
+
+  draw(target) {
+    target.useMediaCoordinateSpace(({ context, mediaSize }) => {
+      const range = this.view.visibleMs();
+      if (!range) return;
+      const trades = this.tradesIn(range.from, range.to);
+      const isDense = trades.length > PATHS_MOST;
+      this.drawn = [];
+      context.save();
+      context.lineWidth = 1;
+      const levels = this.levelsIn(range.from, range.to);
+      if (levels.length <= LEVELS_MOST) levels.forEach((i) => this.level(context, i));
+      else if (this.chosen >= 0) levels.filter((i) => this.isOfChosen(i)).forEach((i) => this.level(context, i));
+      let pixel = -1;
+      for (const i of trades) {
+        if (isDense && i !== this.chosen) {
+          const x = Math.round(this.view.xAt(this.data.spans.exit_time[i]));
+          if (x === pixel) continue; // one mark a pixel is all that can be seen
+          pixel = x;
+        }
+        this.trade(context, i, { isDense, hasText: trades.length <= TEXTS_MOST, height: mediaSize.height });
+      }
+      if (this.chosen >= 0 && trades.includes(this.chosen)) {
+        this.trade(context, this.chosen, { isDense: false, hasText: true, height: mediaSize.height });
+      }
+      context.restore();
+    });
+  }
+
+  tradesIn(fromMs, toMs) {
+    const { spans } = this.data;
+    const found = [];
+    for (let i = lowerBound(spans.exit_time, fromMs); i < spans.exit_time.length; i++) {
+      if (spans.exit_time[i] > toMs + this.longestSpan) break;
+      if (spans.entry_time[i] <= toMs && spans.symbol[i] === this.view.symbol) found.push(i);
+    }
+    return found;
+  }
+
+  levelsIn(fromMs, toMs) {
+    const { levels } = this.data;
+    const found = [];
+    for (let i = lowerBound(levels.start, fromMs - this.longestLevel); i < levels.start.length; i++) {
+      if (levels.start[i] > toMs) break;
+      if (levels.end[i] >= fromMs && levels.symbol[i] === this.view.symbol) found.push(i);
+    }
+    return found;
+  }
+
+  isOfChosen(i) {
+    return this.chosen >= 0 && this.data.levels.trade[i] === this.data.spans.trade[this.chosen];
+  }
+
+  level(context, i) {
+    const { levels, codes } = this.data;
+    const y = this.view.yAt(levels.price[i]);
+    if (y === null) return;
+    const isChosen = this.isOfChosen(i);
+    context.strokeStyle = LEVEL_COLOURS[codes["levels.kind"][levels.kind[i]]];
+    context.globalAlpha = isChosen ? 1 : 0.45;
+    context.lineWidth = isChosen ? 1.5 : 1;
+    context.setLineDash([4, 3]);
+    context.beginPath();
+    context.moveTo(this.view.xAt(levels.start[i]), y);
+    context.lineTo(Math.max(this.view.xAt(levels.end[i]), this.view.xAt(levels.start[i]) + 2), y);
+    context.stroke();
+    context.setLineDash([]);
+    context.globalAlpha = 1;
+  }
+
+  trade(context, i, { isDense, hasText, height }) {
+    const { spans } = this.data;
+    const isChosen = i === this.chosen;
+    const [x1, x2] = [this.view.xAt(spans.entry_time[i]), this.view.xAt(spans.exit_time[i])];
+    const [y1, y2] = [this.view.yAt(spans.entry_price[i]), this.view.yAt(spans.exit_price[i])];
+    if (y1 === null || y2 === null) return;
+    const colour = spans.pnl[i] > 0 ? GAIN : LOSS;
+    this.drawn.push({ i, x1, y1, x2, y2 });
+    if (isDense) {
+      context.fillStyle = colour;
+      context.globalAlpha = 0.55;
+      context.fillRect(Math.round(x2), height - 7, 1, 6); // a rug along the foot of the pane
+      context.globalAlpha = 1;
+      return;
+    }
+    context.strokeStyle = colour;
+    context.lineWidth = isChosen ? 2 : 1;
+    if (isChosen) this.excursions(context, i, x1, x2);
+    context.beginPath();
+    context.moveTo(x1, y1);
+    context.lineTo(x2, y2);
+    context.stroke();
+    const direction = spans.side[i] === 0 ? 1 : -1;
+    this.arrow(context, x1, y1, direction, ENTRY, isChosen);
+    this.arrow(context, x2, y2, -direction, colour, isChosen);
+    if (hasText) this.text(context, signed(spans.pnl[i]), x2, y2 - direction * 18, colour);
+  }
+
+  // How far the trade went against and with its entry, as prices.
+  excursions(context, i, x1, x2) {
+    const { spans } = this.data;
+    const side = spans.side[i] === 0 ? 1 : -1;
+    const [worst, best] = [spans.mae_percent[i], spans.mfe_percent[i]].map((moved) =>
+      this.view.yAt(spans.entry_price[i] * (1 + (side * moved) / 100)),
+    );
+    if (worst === null || best === null) return;
+    context.save();
+    context.globalAlpha = 0.1;
+    context.fillStyle = ENTRY;
+    context.fillRect(x1, Math.min(worst, best), Math.max(2, x2 - x1), Math.abs(best - worst));
+    context.restore();
+  }
+
+  // An arrow that points at a price: up from below, down from above.
+  arrow(context, x, y, direction, colour, isChosen) {
+    const size = isChosen ? 7 : 5;
+    const tip = y + direction * 2;
+    context.fillStyle = colour;
+    context.beginPath();
+    context.moveTo(x, tip);
+    context.lineTo(x - size, tip + direction * size * 1.5);
+    context.lineTo(x + size, tip + direction * size * 1.5);
+    context.fill();
+    if (!isChosen) return;
+    context.strokeStyle = "#fff";
+    context.lineWidth = 1;
+    context.stroke();
+  }
+
+  text(context, text, x, y, colour) {
+    context.font = "600 11px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.lineWidth = 3;
+    context.strokeStyle = "#fff";
+    context.strokeText(text, x, y);
+    context.fillStyle = colour;
+    context.fillText(text, x, y);
+  }
+
+  // The trade drawn nearest to a point, within a few pixels; -1 for none.
+  tradeAt(x, y) {
+    let found = -1;
+    let nearest = 12;
+    for (const { i, x1, y1, x2, y2 } of this.drawn) {
+      const span = (x2 - x1) ** 2 + (y2 - y1) ** 2;
+      const part = span ? Math.min(1, Math.max(0, ((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1)) / span)) : 0;
+      const distance = Math.hypot(x - x1 - part * (x2 - x1), y - y1 - part * (y2 - y1));
+      if (distance < nearest) [found, nearest] = [i, distance];
+    }
+    return found;
+  }
+}
