@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from adapters.bar_files import path_of, write_bars
 from adapters.report.build import ReportInput
+from adapters.report.schema import Report
 from adapters.synthetic_market import synthesize
 from config.loader import load
 from daemon.app import BacktestReport, backtest, report_input
@@ -53,3 +56,12 @@ def finished(home: Path, config: Path) -> tuple[BacktestReport, ReportInput]:
     """A finished backtest, and what its report is made of."""
     report = backtest(home, load(config))
     return report, report_input(report)
+
+
+def embedded(page: Path) -> Report:
+    """The report inside a page."""
+    text = page.read_text(encoding="utf-8")
+    begin = text.index('<script id="report" type="application/json">') + len(
+        '<script id="report" type="application/json">'
+    )
+    return msgspec.json.decode(text[begin : text.index("</script>", begin)], type=Report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +49,7 @@ def thinned(ts_ms: FloatColumn, values: FloatColumn, points: int = _POINTS_MOST)
     chosen = np.unique(
         [
             begin + place
-            for begin, end in zip(edges[:-1], edges[1:], strict=True)
+            for begin, end in itertools.pairwise(edges)
             for place in (int(values[begin:end].argmin()), int(values[begin:end].argmax()))
         ]
     )
@@ -61,12 +62,12 @@ def _dates(ts_ms: FloatColumn) -> FloatColumn:
 
 
 def _equity(axes: Axes, report: Report, ts_ms: FloatColumn, equity: FloatColumn) -> None:
-    times, values = thinned(ts_ms, equity)
-    axes.plot(_dates(times), values, color=_FLOATING, linewidth=1.1, label="floating equity")
     times, values = closed_equity(report)
-    axes.step(_dates(times), values, where="post", color=_CLOSED, linewidth=1.1, label="closed trades")
+    axes.step(_dates(times), values, where="post", color=_CLOSED, linewidth=1.4, label="closed trades")
+    times, values = thinned(ts_ms, equity)
+    axes.plot(_dates(times), values, color=_FLOATING, linewidth=0.8, label="floating equity")
     axes.axhline(report.run.initial_cash, color="#888888", linewidth=0.8, linestyle=":")
-    axes.yaxis.set_major_formatter("{x:,.0f}" if np.ptp(equity) >= 50 else "{x:,.4g}")  # type: ignore[arg-type]
+    axes.yaxis.set_major_formatter("{x:,.0f}" if np.ptp(equity) >= 50 else "{x:,.4g}")
     axes.legend(loc="best", frameon=False)
 
 
@@ -74,7 +75,7 @@ def _drawdown(axes: Axes, ts_ms: FloatColumn, drawdown: FloatColumn) -> None:
     times, values = thinned(ts_ms, -100.0 * drawdown)
     axes.fill_between(_dates(times), values, 0.0, color=_LOSS, alpha=0.25, linewidth=0)
     axes.plot(_dates(times), values, color=_LOSS, linewidth=0.9)
-    axes.yaxis.set_major_formatter("{x:.3g} %")  # type: ignore[arg-type]
+    axes.yaxis.set_major_formatter("{x:.3g} %")
     axes.set_ylim(top=0.0)
 
 
@@ -93,9 +94,9 @@ def _write(path: Path, report: Report, title: str, draw: Callable[[Axes], None])
         if report.equity.time.count:
             draw(axes)
             axes.set_xlim(report.run.start_ms / 86_400_000, report.run.end_ms / 86_400_000)
-            locator = AutoDateLocator()
+            locator = AutoDateLocator()  # type: ignore[no-untyped-call]
             axes.xaxis.set_major_locator(locator)
-            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
         axes.grid(visible=True, alpha=0.25)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)

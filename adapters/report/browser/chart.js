@@ -21,7 +21,7 @@ export class ChartView {
       grid: { vertLines: { color: "#eef0f4" }, horzLines: { color: "#eef0f4" } },
       crosshair: { mode: CrosshairMode.Normal },
       kineticScroll: { touch: false, mouse: false },
-      timeScale: { timeVisible: true, secondsVisible: false, minBarSpacing: 1, borderColor: "#d5dae3" },
+      timeScale: { timeVisible: true, secondsVisible: false, minBarSpacing: 1, tickMarkMaxCharacterLength: 6, borderColor: "#d5dae3" },
       rightPriceScale: { borderColor: "#d5dae3", minimumWidth: 78 },
       localization: { locale: "en-GB" },
     });
@@ -79,6 +79,15 @@ export class ChartView {
     this.show(this.tiles.levelFor(endMs - startMs, this.width, JOIN), startMs, endMs);
   }
 
+  // Zooming out ends where all bars take most of the width, and never makes bars narrower than a pixel.
+  limit() {
+    const { levels, startMs, endMs } = this.tiles;
+    const minBarSpacing = Math.max(1, (0.8 * this.width * levels[this.level]) / (endMs - startMs));
+    if (minBarSpacing === this.limited) return;
+    this.limited = minBarSpacing;
+    this.chart.timeScale().applyOptions({ minBarSpacing });
+  }
+
   // A stretch of time with room on both sides.
   jump(fromMs, toMs) {
     const span = Math.max(3 * (toMs - fromMs), 80 * this.tiles.baseMs);
@@ -97,6 +106,7 @@ export class ChartView {
     this.closed.setData(this.rows.map((row) => ({ time: seconds(row), value: row.closed })));
     this.equity.setData(this.rows.map((row) => ({ time: seconds(row), value: row.equity })));
     this.drawdown.setData(this.rows.map((row) => ({ time: seconds(row), value: -row.drawdown })));
+    this.limit();
     this.chart.timeScale().setVisibleLogicalRange({ from: this.logicalAt(fromMs), to: this.logicalAt(toMs) });
     document.getElementById("level").textContent = `${length(this.tiles.levels[level])} bars`;
     // The chart takes the range at its next frame; until then it would tell the one before.
@@ -130,7 +140,10 @@ export class ChartView {
       (range.from < EDGE_BARS && this.times[0] > startMs && Math.floor(startMs / levels[level]) * levels[level] < this.times[0]) ||
       (range.to > this.times.length - EDGE_BARS && this.times[this.times.length - 1] + levels[this.level] < endMs);
     if (level !== this.level || isShort) this.show(level, visible.from, visible.to);
-    else this.tell();
+    else {
+      this.limit();
+      this.tell();
+    }
   }
 
   // What is in view, for whoever looks at the page from outside.
@@ -146,23 +159,25 @@ export class ChartView {
     });
   }
 
+  // Bar i takes the places from i - 0.5 to i + 0.5.
   logicalAt(ms) {
     const { times } = this;
     if (!times.length) return 0;
     const step = this.tiles.levels[this.level];
-    if (ms < times[0]) return (ms - times[0]) / step;
+    if (ms < times[0]) return (ms - times[0]) / step - 0.5;
     const place = lowerBound(times, ms + 1) - 1;
     const until = times[place + 1] ?? times[place] + step;
-    return place === times.length - 1 ? place + (ms - times[place]) / step : place + (ms - times[place]) / (until - times[place]);
+    return place + (ms - times[place]) / (until - times[place]) - 0.5;
   }
 
   msAt(logical) {
     const { times } = this;
     const step = this.tiles.levels[this.level];
-    if (logical < 0) return times[0] + logical * step;
-    const place = Math.min(Math.floor(logical), times.length - 1);
-    const until = place < times.length - 1 ? times[place + 1] : times[place] + step;
-    return times[place] + (logical - place) * (until - times[place]);
+    const at = logical + 0.5;
+    if (at < 0) return times[0] + at * step;
+    const place = Math.min(Math.floor(at), times.length - 1);
+    const until = times[place + 1] ?? times[place] + step;
+    return times[place] + (at - place) * (until - times[place]);
   }
 
   visibleMs() {
@@ -173,8 +188,7 @@ export class ChartView {
 
   // The middle of the bar that holds a time; where it lies outside of what is loaded, where it would lie.
   xAt(ms) {
-    const logical = this.logicalAt(ms);
-    return this.chart.timeScale().logicalToCoordinate(logical < 0 ? Math.round(logical) : Math.floor(logical)) ?? -1e4;
+    return this.chart.timeScale().logicalToCoordinate(Math.floor(this.logicalAt(ms) + 0.5)) ?? -1e4;
   }
 
   yAt(price) {

@@ -4,11 +4,11 @@ export const MINUTE = 60_000;
 
 export function number(value, places = 2) {
   if (value === null || !Number.isFinite(value)) return "–";
-  return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
+  return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places }).replace("-", "−");
 }
 
 export function signed(value, places = 2) {
-  return `${value > 0 ? "+" : ""}${number(value, places)}`.replace("-", "−");
+  return `${value > 0 ? "+" : ""}${number(value, places)}`;
 }
 
 export function percent(fraction, places = 2) {

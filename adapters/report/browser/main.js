@@ -35,9 +35,14 @@ async function start() {
   const tip = byId("tip");
 
   const placeTip = (x, y) => {
-    const width = byId("chart").clientWidth;
+    const { clientWidth: width, clientHeight: height } = byId("chart");
+    if (width < 2 * tip.offsetWidth) { // no room beside the trade: above or below it
+      tip.style.left = "4px";
+      tip.style.top = `${y > height / 2 ? 4 : Math.min(y + 40, height - tip.offsetHeight - 30)}px`;
+      return;
+    }
     tip.style.left = `${x + 16 + tip.offsetWidth > width ? Math.max(4, x - tip.offsetWidth - 16) : x + 16}px`;
-    tip.style.top = `${Math.max(4, Math.min(y - 20, byId("chart").clientHeight - tip.offsetHeight - 30))}px`;
+    tip.style.top = `${Math.max(4, Math.min(y - 20, height - tip.offsetHeight - 30))}px`;
   };
   const showTip = (trade, x, y) => {
     if (tip.dataset.trade !== String(spans.trade[trade])) tip.replaceChildren(...tradeTip(trade, data));
