@@ -183,7 +183,8 @@ def test_what_the_browser_unpacks_is_what_python_packed(browser: Any, page_file:
     box = opened.page.locator("#chart").bounding_box()
     view = opened.view()
     bars = (view["to"] - view["from"]) / view["levelMs"]
-    opened.page.mouse.move(box["x"] + view["pixels"] * (1 - 0.5 / bars), box["y"] + 150)
+    opened.page.mouse.move(box["x"] + 300, box["y"] + 150)
+    opened.page.mouse.move(box["x"] + view["pixels"] * (1 - 0.5 / bars), box["y"] + 150, steps=5)
     opened.settle()
     assert f"C {closes[-1]:,.2f}" in opened.page.locator("#legend").inner_text()
     opened.page.close()

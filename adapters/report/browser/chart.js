@@ -195,9 +195,9 @@ export class ChartView {
     return this.candles.priceToCoordinate(price);
   }
 
-  // The line above the chart for a bar.
-  legend(place) {
-    const row = this.rows[place];
+  // The line above the chart for a place on the time scale.
+  legend(logical) {
+    const row = this.rows[Math.min(this.rows.length - 1, Math.max(0, Math.round(logical)))];
     if (!row) return "";
     const places = this.report.symbols[this.symbol].price_decimals;
     const prices = ["open", "high", "low", "close"].map((name) => `${name[0].toUpperCase()} ${number(row[name], places)}`);

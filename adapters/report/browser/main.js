@@ -71,7 +71,7 @@ async function start() {
   const list = new TradeList(spans, report.codes, choose);
 
   view.chart.subscribeCrosshairMove(({ point, paneIndex, logical }) => {
-    byId("legend").textContent = logical === undefined ? "" : view.legend(Math.round(logical));
+    byId("legend").textContent = logical === undefined ? "" : view.legend(logical);
     const trade = point && paneIndex === 0 ? view.overlay.tradeAt(point.x, point.y) : -1;
     if (trade >= 0) showTip(trade, point.x, point.y);
     else pinTip();
