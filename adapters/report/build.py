@@ -41,7 +41,7 @@ from engine.replay import RunResult
 _EQUITY_STEPS = 100_000
 _MONEY_DECIMALS_MAX = 4
 _PERCENT_DECIMALS = 4
-_FRACTION_DECIMALS = 4
+_FRACTION_DECIMALS = 5
 
 
 class ReportInput(msgspec.Struct, frozen=True):
