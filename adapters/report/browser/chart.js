@@ -99,13 +99,10 @@ export class ChartView {
   // Put the tiles around a span on the chart, and the span in view.
   show(level, fromMs, toMs) {
     this.level = level;
-    this.rows = this.tiles.window(level, fromMs, toMs);
-    this.times = this.rows.map((row) => row.time);
-    const seconds = (row) => row.time / 1000;
-    this.candles.setData(this.rows.map((row) => ({ ...row, time: seconds(row) })));
-    this.closed.setData(this.rows.map((row) => ({ time: seconds(row), value: row.closed })));
-    this.equity.setData(this.rows.map((row) => ({ time: seconds(row), value: row.equity })));
-    this.drawdown.setData(this.rows.map((row) => ({ time: seconds(row), value: -row.drawdown })));
+    const { rows, ...series } = this.tiles.window(level, fromMs, toMs);
+    this.rows = rows;
+    this.times = rows.map((row) => row.time);
+    for (const [name, values] of Object.entries(series)) this[name].setData(values);
     this.limit();
     this.chart.timeScale().setVisibleLogicalRange({ from: this.logicalAt(fromMs), to: this.logicalAt(toMs) });
     document.getElementById("level").textContent = `${length(this.tiles.levels[level])} bars`;

@@ -23,21 +23,28 @@ export class Tiles {
     return place < 0 ? this.levels.length - 1 : place;
   }
 
-  // All bars of the tiles that a span touches, and of one more on each side.
+  // All bars of the tiles that a span touches, and of one more on each side: `rows`, and what each series takes.
   window(level, fromMs, toMs) {
     const tileMs = this.levels[level] * TILE_BARS;
     const first = Math.max(Math.floor(fromMs / tileMs) - 1, Math.floor(this.startMs / tileMs));
     const last = Math.min(Math.floor(toMs / tileMs) + 1, Math.floor((this.endMs - 1) / tileMs));
-    const rows = [];
-    for (let number = first; number <= last; number++) rows.push(...this.tile(level, number));
-    return rows;
+    const tiles = [];
+    for (let number = first; number <= last; number++) tiles.push(this.tile(level, number));
+    const joined = (name) => tiles.flatMap((tile) => tile[name]);
+    return Object.fromEntries(["rows", "candles", "closed", "equity", "drawdown"].map((name) => [name, joined(name)]));
   }
 
   tile(level, number) {
     const key = `${level}:${number}`;
     const kept = this.cache.get(key);
     if (kept) return kept;
-    const made = this.make(this.levels[level], number);
+    const rows = this.make(this.levels[level], number);
+    const lined = (name, sign = 1) => rows.map((row) => ({ time: row.time / 1000, value: sign * row[name] }));
+    const made = {
+      rows,
+      candles: rows.map(({ time, open, high, low, close }) => ({ time: time / 1000, open, high, low, close })),
+      closed: lined("closed"), equity: lined("equity"), drawdown: lined("drawdown", -1),
+    };
     this.cache.set(key, made);
     if (this.cache.size > TILES_KEPT) this.cache.delete(this.cache.keys().next().value);
     return made;
