@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from adapters.report.build import ReportInput, build_report
 from adapters.report.columns import pack, pack_against, pack_floats, unpack
+from adapters.report.pictures import closed_equity, thinned
 from adapters.report.schema import Report, columns_of, json_schema
 from adapters.report.traces import fills_of
 from daemon.app import BacktestReport
@@ -136,3 +137,22 @@ def test_the_same_run_gives_the_same_report(run: Run) -> None:
 def test_the_published_schema_is_the_one_of_the_code() -> None:
     published = json.loads((ROOT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
     assert published == json.loads(json.dumps(json_schema())), "tapewright report schema > docs/report.schema.json"
+
+
+def test_pictures_draw_least_and_greatest_of_each_stretch() -> None:
+    times, values = np.arange(100_000.0), np.sin(np.arange(100_000) / 500.0)
+    values[54_321] = 9.0
+    drawn_times, drawn = thinned(times, values, 1_000)
+    assert len(drawn) <= 1_000
+    assert drawn.max() == 9.0
+    assert drawn.min() == values.min()
+    assert (np.diff(drawn_times) > 0).all()
+    assert thinned(times[:10], values[:10], 1_000)[1].tolist() == values[:10].tolist()
+
+
+def test_closed_equity_ends_at_the_balance_without_open_trades(run: Run) -> None:
+    done, _, report = run
+    times, values = closed_equity(report)
+    assert values[0] == float(done.metrics.equity.initial)
+    assert values[-1] == pytest.approx(float(done.metrics.equity.initial + done.metrics.trades.net_pnl), abs=0.05)
+    assert (np.diff(times) >= 0).all()
