@@ -20,6 +20,7 @@ export class ChartView {
       },
       grid: { vertLines: { color: "#eef0f4" }, horzLines: { color: "#eef0f4" } },
       crosshair: { mode: CrosshairMode.Normal },
+      handleScroll: { vertTouchDrag: false }, // a swipe up or down moves the page
       kineticScroll: { touch: false, mouse: false },
       timeScale: { timeVisible: true, secondsVisible: false, minBarSpacing: 1, tickMarkMaxCharacterLength: 6, borderColor: "#d5dae3" },
       rightPriceScale: { borderColor: "#d5dae3", minimumWidth: 78 },
