@@ -28,10 +28,14 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StrategyPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file `strategies/entry/{name}.py` or `strategies/exit/{name}.py`, and its parameters."""
+    """A file `strategies/entry/{name}.py` or `strategies/exit/{name}.py`, and its parameters.
+
+    `timeframe`: the bars it looks at; None: the run's.
+    """
 
     name: str
     params: dict[str, object] = {}
+    timeframe: str | None = None
 
 
 class StrategyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -138,6 +138,21 @@ def strategy_shape(sheet: Sheet) -> None:
             sheet.note((*path, "params"), "given together with entry and exit; give each its own params")
 
 
+def _seconds(timeframe: str) -> int:
+    # Not engine.bars' own: it brings numpy along, and reading a config needs none.
+    return int(timeframe[:-1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}[timeframe[-1]]
+
+
+def part_timeframes(sheet: Sheet) -> None:
+    """What an entry or exit looks at is made of the bars that its strategy steps through."""
+    for path, entry in sheet.strategies():
+        base = entry.get("timeframe") or sheet.value("timeframe")
+        for part in ("entry", "exit"):
+            frame = entry.get(part, {}).get("timeframe")
+            if base and frame and _seconds(frame) % _seconds(base):
+                sheet.note((*path, part, "timeframe"), f"{frame} is not allowed; a multiple of the bars' {base}")
+
+
 def strategy_id(entry: dict[str, Any]) -> str:
     """Return what a strategy is called."""
     if "id" in entry:
@@ -260,6 +275,7 @@ RULES: tuple[Callable[[Sheet], None], ...] = (
     symbols,
     period,
     strategy_shape,
+    part_timeframes,
     strategy_ids,
     known_symbols,
     sizing,

@@ -72,6 +72,13 @@ PART = Section(
             "{tp: 0.05, sl: 0.02}",
             default={},
         ),
+        Field(
+            "timeframe",
+            TIMEFRAME,
+            "Bars it looks at, made of the run's: a multiple of its `timeframe`. It is asked when one has closed. Left"
+            " out: the run's.",
+            "15m",
+        ),
     ),
 )
 

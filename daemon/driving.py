@@ -63,7 +63,8 @@ def built(registry: Registry, config: RunConfig, index: int, params: dict[str, A
         half, _, plain = name.partition("_")
         halves[half][plain] = value
     return registry.build_entry_exit(
-        entry.entry.name, halves["entry"], entry.exit.name, halves["exit"], config.sizing
+        entry.entry.name, halves["entry"], entry.exit.name, halves["exit"], config.sizing,
+        (entry.entry.timeframe or "", entry.exit.timeframe or ""),
     )  # fmt: skip
 
 

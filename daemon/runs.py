@@ -15,6 +15,7 @@ from engine.errors import ConfigError, StrategyError
 from engine.figures.equity import EquityCurve
 from engine.figures.metrics import CostFigures, Metrics, metrics
 from engine.figures.trades import Trade
+from engine.frames import length_over
 from engine.indicators import parse_spec
 from engine.kernels import layout
 from engine.reading import view_as
@@ -53,7 +54,9 @@ def _check_indicators(config: RunConfig) -> None:
     remedy = ""
     for index, spec in enumerate(config.indicators):
         try:
-            parse_spec(spec)
+            timeframe = parse_spec(spec).timeframe
+            if timeframe:
+                length_over(timeframe, config.timeframe)
         except StrategyError as error:
             problems.append(f"indicators[{index}]: {error.message}")
             remedy = error.remedy
@@ -66,8 +69,9 @@ def _strategy_run(
 ) -> StrategyRun:  # fmt: skip
     if entry.entry is not None and entry.exit is not None:
         strategy, params = registry.build_entry_exit(
-            entry.entry.name, entry.entry.params, entry.exit.name, entry.exit.params, config.sizing
-        )
+            entry.entry.name, entry.entry.params, entry.exit.name, entry.exit.params, config.sizing,
+            (entry.entry.timeframe or "", entry.exit.timeframe or ""),
+        )  # fmt: skip
     else:
         strategy, params = registry.build(entry.name, entry.params)
     own = entry.symbols or config.symbols or symbols

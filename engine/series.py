@@ -9,9 +9,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bars import NS_PER_MS, Bars, FloatColumn
+from engine.bars import NS_PER_MS, Bars, FloatColumn, timeframe_ns
 from engine.errors import StrategyError
-from engine.indicators import DEFINITIONS, compute, definition_of, resolve
+from engine.frames import aggregate, length_over, spread
+from engine.indicators import DEFINITIONS, IndicatorSpec, compute, definition_of, parse_spec, resolve
 
 
 class Window:
@@ -20,18 +21,19 @@ class Window:
     `close` is cut once a bar, as nearly every strategy reads it; the other columns when they are asked for.
     """
 
-    __slots__ = ("_bars", "_close", "_high", "_low", "_matrix", "_open", "_time", "_volume", "close", "ind", "stop",
-                 "ts_ns")  # fmt: skip
+    __slots__ = ("_bars", "_close", "_frames", "_high", "_low", "_matrix", "_open", "_time", "_volume", "close", "ind",
+                 "stop", "ts_ns")  # fmt: skip
 
     def __init__(self, bars: Bars) -> None:
         for column in (bars.ts_ns, bars.open, bars.high, bars.low, bars.close, bars.volume):
             column.flags.writeable = False
-        self._bars = bars
+        self._frames: list[Frame] = []
         self.stop = 0
         self._hold(bars)
         self.ind = Indicators(self)
 
     def _hold(self, bars: Bars) -> None:
+        self._bars = bars
         self.ts_ns = bars.ts_ns
         self._open, self._high, self._low = bars.open, bars.high, bars.low
         self._close, self._volume = bars.close, bars.volume
@@ -45,7 +47,27 @@ class Window:
         if bars is not None:
             self._hold(bars)
             self.ind.forget()
+            for frame in self._frames:
+                frame.grow(bars)
         self.close = self._close[:stop]
+        if self._frames:
+            for frame in self._frames:
+                frame.follow(stop)
+
+    def tf(self, timeframe: str) -> Window:
+        """The same market in bars of a higher timeframe, up to the last one that is over.
+
+        Raises StrategyError for a timeframe that is no multiple of this one.
+        """
+        for frame in self._frames:
+            if frame.timeframe == timeframe:
+                return frame
+        if length_over(timeframe, self._bars.timeframe) == timeframe_ns(self._bars.timeframe):
+            return self
+        frame = Frame(self._bars, timeframe)
+        frame.follow(self.stop)
+        self._frames.append(frame)
+        return frame
 
     @property
     def open(self) -> FloatColumn:
@@ -96,6 +118,48 @@ class Window:
         return ""
 
 
+class Frame(Window):
+    """Bars of a higher timeframe, up to the last one that is over; it moves on with the bars it is made of.
+
+    `is_new`: whether one of them became known with the current bar of the smaller timeframe.
+    """
+
+    __slots__ = ("_known", "is_new", "known", "timeframe")
+
+    def __init__(self, bars: Bars, timeframe: str) -> None:
+        made = aggregate(bars, timeframe)
+        super().__init__(made.bars)
+        self.timeframe = timeframe
+        self.is_new = False
+        self._keep(made.known)
+
+    def _keep(self, known: NDArray[np.int64]) -> None:
+        known.flags.writeable = False
+        self.known = known
+        self._known = memoryview(known.data)  # its items are Python's numbers, which is quicker bar by bar
+
+    @property
+    def index(self) -> int:
+        """Index of the last bar that is over; -1 before the first."""
+        return self.stop - 1
+
+    def grow(self, bars: Bars) -> None:
+        """There are more bars: those that were over stay what they were."""
+        made = aggregate(bars, self.timeframe)
+        self._keep(made.known)
+        for column in (made.bars.open, made.bars.high, made.bars.low, made.bars.close, made.bars.volume):
+            column.flags.writeable = False
+        made.bars.ts_ns.flags.writeable = False
+        self.show(min(self.stop, len(made.bars)), made.bars)
+
+    def follow(self, stop: int) -> None:
+        """`stop` bars of the smaller timeframe are seen: show what is over by then."""
+        count = self._known[stop - 1] if stop else 0
+        self.is_new = count > (self._known[stop - 2] if stop > 1 else 0)
+        if count != self.stop:
+            self.show(count)
+
+
 def is_prefix(values: Any, column: NDArray[Any]) -> bool:
     """Whether an array is a view of a whole column from its start on, without steps."""
     base = getattr(values, "base", None)
@@ -131,11 +195,13 @@ class Indicators:
         self._memo: dict[tuple[Any, ...], _Known] = {}
         self._quick: list[dict[Any, Any]] = []  # what the functions keep for themselves
         self._asked: dict[tuple[Any, ...], None] = {}  # before the columns grew
+        self._specs: dict[str, tuple[FloatColumn, ...]] = {}
 
     def forget(self) -> None:
         """The columns have grown: what is asked for next is computed again, to the same values and one more."""
         self._asked |= dict.fromkeys(self._memo)
         self._memo.clear()
+        self._specs.clear()
         for quick in self._quick:
             quick.clear()
 
@@ -144,6 +210,38 @@ class Indicators:
         function = self._function(name)
         setattr(self, name, function)
         return function
+
+    def __getitem__(self, text: str) -> Any:
+        """An indicator by its spec, one value for each bar of this market: `ind["ema_50_4h"]`; several as a tuple.
+
+        Of a higher timeframe each bar has the value of the last higher bar that was over at its close.
+        """
+        wholes = self._specs.get(text)
+        if wholes is None:
+            wholes = self._specs[text] = self._spread(parse_spec(text))
+        stop = self._window.stop
+        return wholes[0][:stop] if len(wholes) == 1 else tuple([whole[:stop] for whole in wholes])
+
+    def _spread(self, spec: IndicatorSpec) -> tuple[FloatColumn, ...]:
+        window = self._window.tf(spec.timeframe) if spec.timeframe else self._window
+        wholes = window.ind.whole(spec)
+        return tuple([spread(whole, window.known) for whole in wholes]) if isinstance(window, Frame) else wholes
+
+    def whole(self, spec: IndicatorSpec) -> tuple[FloatColumn, ...]:
+        """Every output of an indicator of this market's own columns, the future included: for computing ahead only."""
+        key = (spec.name, _own_sources(definition_of(spec.name).inputs), spec.parameters)
+        self.ask([key])
+        return self._memo[key].full
+
+    def know(self, spec: IndicatorSpec, full: tuple[FloatColumn, ...]) -> None:
+        """Take an indicator of this market's own columns as it was computed before, over all of them."""
+        window = self._window.tf(spec.timeframe) if spec.timeframe else self._window
+        if window is not self._window:
+            window.ind.know(IndicatorSpec(spec.name, spec.parameters), full)
+            return
+        assert all(len(column) == len(window.ts_ns) for column in full)
+        key = (spec.name, _own_sources(definition_of(spec.name).inputs), spec.parameters)
+        self._memo[key] = _Known(key, full)
 
     def asked(self) -> list[tuple[Any, ...]]:
         """What has been asked for of known series, oldest first: keys that `ask` takes."""

@@ -15,12 +15,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bars import FloatColumn, timeframe_ns
+from engine.bars import FloatColumn
 from engine.ctx import Context, Logger, Position
 from engine.errors import StrategyError, TapewrightError
 from engine.figures.trades import Trade
-from engine.indicators import parse_spec
 from engine.reading import OrderUpdate
+from engine.series import Frame, Window
 from engine.settings import Sizing
 from engine.strategy import CodeFile, Input, InputValue, Schema, Strategy, source_digest
 from strategies.loading import raised
@@ -35,17 +35,18 @@ _SIDES = {True: 1, "long": 1, "short": -1, -1: -1}
 class PartWindow:
     """What an entry or exit sees: the market up to the current bar, its own parameters, the position.
 
-    `close` is set once a bar, as nearly every rule reads it; the other columns are cut when they are asked for.
+    With a timeframe of its own the columns, `ind` and `index` are of bars of that timeframe, up to the last one that is
+    over. `close` is set once a bar, as nearly every rule reads it; the other columns are cut when they are asked for.
     """
 
-    __slots__ = ("_ctx", "_kind", "_wholes", "close", "ind", "index", "params", "side")
+    __slots__ = ("_ctx", "_kind", "_view", "close", "ind", "index", "params", "side")
 
-    def __init__(self, ctx: Context, kind: str, params: dict[str, InputValue]) -> None:
+    def __init__(self, ctx: Context, kind: str, params: dict[str, InputValue], view: Context | Frame) -> None:
         self._ctx = ctx
         self._kind = kind
-        self._wholes: dict[str, tuple[FloatColumn, ...]] = {}
-        self.close = ctx.close
-        self.ind = ctx.ind
+        self._view = view
+        self.close = view.close
+        self.ind = view.ind
         self.index = -1
         self.params = params
         self.side = 0
@@ -53,27 +54,27 @@ class PartWindow:
     @property
     def open(self) -> FloatColumn:
         """Opens up to the current bar."""
-        return self._ctx.open
+        return self._view.open
 
     @property
     def high(self) -> FloatColumn:
         """Highs up to the current bar."""
-        return self._ctx.high
+        return self._view.high
 
     @property
     def low(self) -> FloatColumn:
         """Lows up to the current bar."""
-        return self._ctx.low
+        return self._view.low
 
     @property
     def volume(self) -> FloatColumn:
         """Volumes up to the current bar."""
-        return self._ctx.volume
+        return self._view.volume
 
     @property
     def time(self) -> NDArray[np.int64]:
         """Opening times up to the current bar, UTC ms."""
-        return self._ctx.time
+        return self._view.time
 
     @property
     def price(self) -> float:
@@ -93,7 +94,11 @@ class PartWindow:
     @property
     def timeframe(self) -> str:
         """The timeframe of the bars."""
-        return str(self._ctx.timeframe)
+        return str(self._view.timeframe)
+
+    def tf(self, timeframe: str) -> Window:
+        """Bars of a timeframe, the run's or a multiple of it, as `ctx.tf`."""
+        return self._ctx.tf(timeframe)
 
     @property
     def logger(self) -> Logger:
@@ -107,42 +112,33 @@ class PartWindow:
         return found
 
     def __getitem__(self, name: str) -> Any:
-        """A column by name, or an indicator by its spec: `window["sma_20_1m"]`, several outputs as a tuple."""
+        """A column by name, or an indicator by its spec: `window["sma_20_1h"]`, several outputs as a tuple.
+
+        One value for each bar of `close`; of a higher timeframe that of the last higher bar that was over.
+        """
         if name in _COLUMNS:
             return getattr(self, name)
-        wholes = self._wholes.get(name)
-        if wholes is None or len(wholes[0]) <= self.index:  # bars that come one by one outgrow it
-            wholes = self._wholes[name] = self._computed(name)
-        stop = self.index + 1
-        return wholes[0][:stop] if len(wholes) == 1 else tuple([whole[:stop] for whole in wholes])
-
-    def _computed(self, text: str) -> tuple[FloatColumn, ...]:
-        spec = parse_spec(text)
-        own = self._ctx.timeframe
-        if spec.timeframe and timeframe_ns(spec.timeframe) != timeframe_ns(own):
-            raise StrategyError(
-                f'window["{text}"]: the run has bars of {own}; higher timeframes are not available yet',
-                remedy=f"Use the run's own timeframe, or leave it out: {str(spec).removesuffix('_' + spec.timeframe)}.",
-            )
-        views = getattr(self.ind, spec.name)(*spec.parameters)
-        # A view's base is the whole column that `ctx.ind` computed once.
-        return tuple(view.base for view in (views if isinstance(views, tuple) else (views,)))
+        return self.ind[name]
 
 
 class _Trader:
     """The rule on one market: who is asked, what is ordered."""
 
-    __slots__ = ("_ctx", "_entry_path", "_entry_window", "_exit_path", "_exit_window", "_sizing", "_value",
-                 "entry_price", "is_unsure", "is_waiting", "should_enter", "should_exit", "side")  # fmt: skip
+    __slots__ = ("_ctx", "_entry_frame", "_entry_path", "_entry_window", "_exit_frame", "_exit_path", "_exit_window",
+                 "_sizing", "_value", "entry_price", "is_unsure", "is_waiting", "should_enter", "should_exit",
+                 "side")  # fmt: skip
 
-    def __init__(self, ctx: Context, entry: Part, exit_part: Part, sizing: Sizing) -> None:
+    def __init__(
+        self, ctx: Context, entry: Part, exit_part: Part, sizing: Sizing, timeframes: tuple[str, str]
+    ) -> None:  # fmt: skip
         self._ctx = ctx
         self._entry_path, self._exit_path = entry.path, exit_part.path
         self._sizing = sizing
         self._value = float(sizing.value)
         entry_params, exit_params = _own(ctx.params, "entry_"), _own(ctx.params, "exit_")
-        self._entry_window = PartWindow(ctx, "entry", entry_params)
-        self._exit_window = PartWindow(ctx, "exit", exit_params)
+        self._entry_frame, self._exit_frame = (_frame_of(ctx, timeframe) for timeframe in timeframes)
+        self._entry_window = PartWindow(ctx, "entry", entry_params, self._entry_frame or ctx)
+        self._exit_window = PartWindow(ctx, "exit", exit_params, self._exit_frame or ctx)
         self.should_enter = entry.make(entry_params)
         self.should_exit = exit_part.make(exit_params)
         self.entry_price = math.nan
@@ -150,16 +146,19 @@ class _Trader:
         self.is_waiting = False
         self.is_unsure = True  # at the start, after a resume, and after each order: look before the next question
 
-    def bar(self, _: Context, index: int) -> None:
+    def bar(self, _: Context, _index: int) -> None:
         """One bar: ask the one whose turn it is."""
         if self.is_unsure:
             self._look()
         if self.is_waiting:
             return
         if self.side == 0:
-            window = self._entry_window
-            window.close = self._ctx.close
-            window.index = index
+            window, frame = self._entry_window, self._entry_frame
+            if frame is not None and not frame.is_new:
+                return
+            view = frame or self._ctx
+            window.close = view.close
+            window.index = view.stop - 1
             try:
                 wanted = self.should_enter(window)
                 if not wanted:
@@ -170,9 +169,12 @@ class _Trader:
                 raise raised(error, self._entry_path, "should_enter") from error
             self._enter(_side_of(wanted, self._entry_path))
             return
-        window = self._exit_window
-        window.close = self._ctx.close
-        window.index = index
+        window, frame = self._exit_window, self._exit_frame
+        if frame is not None and not frame.is_new:
+            return
+        view = frame or self._ctx
+        window.close = view.close
+        window.index = view.stop - 1
         try:
             wanted = self.should_exit(window, self.entry_price)
             if not wanted:
@@ -237,13 +239,24 @@ class _Trader:
                 assert_never(sizing.type)
 
 
-def join(entry: Part, exit_part: Part, sizing: Sizing) -> tuple[Strategy, dict[str, InputValue]]:
-    """One strategy of both, and its parameters: those of the entry as `entry_NAME`, of the exit as `exit_NAME`."""
+def _frame_of(ctx: Context, timeframe: str) -> Frame | None:
+    """The bars of a timeframe; None for the run's own."""
+    frame = ctx.tf(timeframe) if timeframe else ctx
+    return frame if isinstance(frame, Frame) else None
+
+
+def join(
+    entry: Part, exit_part: Part, sizing: Sizing, timeframes: tuple[str, str] = ("", "")
+) -> tuple[Strategy, dict[str, InputValue]]:  # fmt: skip
+    """One strategy of both, and its parameters: those of the entry as `entry_NAME`, of the exit as `exit_NAME`.
+
+    `timeframes` of entry and exit: each is asked when a bar of its own has closed; empty: at each bar.
+    """
     traders: dict[Context, _Trader] = {}
     bars: dict[Context, Callable[[Context, int], None]] = {}
 
     def on_init(ctx: Context) -> None:
-        traders[ctx] = _Trader(ctx, entry, exit_part, sizing)
+        traders[ctx] = _Trader(ctx, entry, exit_part, sizing, timeframes)
         bars[ctx] = traders[ctx].bar
 
     def on_bar(ctx: Context, i: int) -> None:

@@ -83,10 +83,10 @@ class Registry:
 
     def build_entry_exit(
         self, entry: str, entry_params: Mapping[str, object], exit_name: str, exit_params: Mapping[str, object],
-        sizing: Sizing,
+        sizing: Sizing, timeframes: tuple[str, str] = ("", ""),
     ) -> tuple[Strategy, dict[str, InputValue]]:  # fmt: skip
         """Load an entry and an exit as one strategy; its parameters are `entry_NAME` and `exit_NAME`."""
-        return join(self.load_entry(entry, entry_params), self.load_exit(exit_name, exit_params), sizing)
+        return join(self.load_entry(entry, entry_params), self.load_exit(exit_name, exit_params), sizing, timeframes)
 
     def listing(self) -> list[Listed]:
         """Every file, strategies first, in the order in which they are looked for; broken ones with their reason."""

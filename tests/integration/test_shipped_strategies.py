@@ -318,6 +318,24 @@ def test_sizing_decides_the_size_in_and_out(tmp_path: Path, kind: Any, policy: A
     assert fewer == (policy == "recompute" and kind != "fixed")
 
 
+def test_an_entry_and_an_exit_have_timeframes_of_their_own(tmp_path: Path) -> None:
+    """Bars of 1 m: the entry is asked when 5 m have closed, the exit when 15 m have; both see their own bars only."""
+    write(tmp_path, "entry/five.py", "class E:\n    def should_enter(self, window):\n"
+          "        assert window.timeframe == '5m' and len(window.close) == window.index + 1\n"
+          "        assert (window.time[-1] // 60_000) % 5 == 0\n        return True\n")  # fmt: skip
+    write(tmp_path, "exit/fifteen.py", "class X:\n    def should_exit(self, window, entry_price):\n"
+          "        assert window.tf('1m').close[-1] == window.price\n"
+          "        return (window.time[-1] // 60_000) % 15 == 0\n")  # fmt: skip
+    bars = synthesize("SYNTH", "1m", 3_000, 5)
+    strategy, params = Registry(tmp_path).build_entry_exit("five", {}, "fifteen", {}, Sizing(), ("5m", "15m"))
+    trades = replay_of(strategy, params, bars, SETTINGS).run().trades()
+    minutes = [(trade.entry_ts_ns // 60_000_000_000, trade.exit_ts_ns // 60_000_000_000) for trade in trades]
+    assert len(trades) > 100
+    # An order fills at the open of the bar after the one at whose close it was made.
+    assert all(entered % 5 == 0 and (left % 15 == 0 or trade is trades[-1]) for (entered, left), trade in
+               zip(minutes, trades, strict=True))  # fmt: skip
+
+
 def test_an_entry_is_not_asked_again_while_its_order_works(tmp_path: Path) -> None:
     always = "class E:\n    def should_enter(self, window):\n        return True\n"
     settings = RunSettings(initial_cash=Decimal(100_000), execution=Execution(latency_bars=3))
@@ -362,7 +380,7 @@ def test_the_window_of_an_entry(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("sma_20_4h", "higher timeframes are not available yet"),
+        ("sma_20_1s", "timeframe 1s: no bars smaller than"),
         ("smaa_20", 'Indicator not implemented: "smaa". Did you mean "sma"?'),
     ],
 )
