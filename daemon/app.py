@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from adapters.indicator_cache import provide
 from adapters.result_files import results_folder, write_results
 from adapters.run_log import write_run_log
 from adapters.summary import RunFacts
@@ -21,8 +23,10 @@ from engine.errors import ConfigError
 from engine.figures.equity import EquityCurve
 from engine.figures.metrics import Metrics
 from engine.figures.trades import Trade
+from engine.indicators import parse_spec
 from engine.kernels.compile import is_compiled
-from engine.replay import Replay, RunResult
+from engine.market import Market
+from engine.replay import KnownIndicators, Replay, RunResult
 from strategies.registry import Registry
 
 if TYPE_CHECKING:
@@ -84,6 +88,22 @@ def _facts(config: RunConfig, result: RunResult) -> RunFacts:
     )
 
 
+def _indicators(
+    home: Path, config: RunConfig, markets: Sequence[Market], stages: Stages
+) -> list[KnownIndicators]:  # fmt: skip
+    """What `indicators` names, for each market: from the cache, or computed and put there."""
+    if not config.indicators:
+        return []
+    specs = [parse_spec(text) for text in config.indicators]
+    found: list[KnownIndicators] = []
+    for market in markets:
+        columns, lines = provide(home, market.bars, specs)
+        found.append(columns)
+        for line in lines:
+            stages.stage(line)
+    return found
+
+
 def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> BacktestReport:
     """Run a config on stored data and write its results under the home folder.
 
@@ -104,9 +124,10 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
             stages.stage(line)
     count = sum(len(market.bars) for market in markets)
     stages.stage(f"Data loaded ({count:,} candles of {timeframe_ns(config.timeframe) // 10**9} s)")
+    known = _indicators(home, config, markets, stages)
     if not is_compiled():
         stages.stage("Compiling the engine: once for this version, some 20 seconds")
-    replay = Replay(config.settings, markets, runs)
+    replay = Replay(config.settings, markets, runs, known)
     after_load = time.perf_counter()
     replay.prepare()
     stages.stage("Starting backtest loop...")

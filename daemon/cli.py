@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from daemon.commands import cache as cache_command
 from daemon.commands import config as config_command
 from daemon.commands import data as data_command
 from daemon.commands import demo as demo_command
@@ -69,6 +70,7 @@ app.command("doctor")(doctor_command.doctor)
 app.command("demo")(demo_command.demo)
 app.command("exchange")(exchange)
 app.add_typer(data_command.app, name="data")
+app.add_typer(cache_command.app, name="cache")
 app.add_typer(tape_app, name="tape")
 app.add_typer(ctl_app, name="ctl")
 app.add_typer(runs_app, name="runs")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain, islice, repeat
 from typing import Any
@@ -12,11 +12,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.bars import FloatColumn
 from engine.boundary import strategy_boundary
 from engine.core import Engine
 from engine.ctx import Account, Context, LogLine
 from engine.errors import StrategyError
 from engine.figures.trades import Trade
+from engine.indicators import IndicatorSpec
 from engine.kernels import layout
 from engine.market import EventStream, Market, event_stream
 from engine.reading import OrderReader, Scale, scale_of, trades_of
@@ -61,6 +63,7 @@ class RunResult(msgspec.Struct, frozen=True):
 
 
 Progress = Callable[[int, int], None]
+KnownIndicators = Mapping[IndicatorSpec, tuple[FloatColumn, ...]]
 
 
 class _Runner:
@@ -88,7 +91,12 @@ class _Runner:
 class Replay:
     """A run that can be driven to its end at once, or stopped, snapshot, and resumed after any bar."""
 
-    def __init__(self, settings: RunSettings, markets: Sequence[Market], runs: Sequence[StrategyRun]) -> None:
+    def __init__(
+        self, settings: RunSettings, markets: Sequence[Market], runs: Sequence[StrategyRun],
+        known: Sequence[KnownIndicators] = (),
+    ) -> None:  # fmt: skip
+        """`known`: for each market, indicators of its own columns that need not be computed again."""
+        self._known = known
         self.markets = tuple(markets)
         self.runs = tuple(runs)
         self.stream: EventStream = event_stream(self.markets)
@@ -112,6 +120,9 @@ class Replay:
             self.markets[market].bars, self.account, self.scales[market], strategy=index, name=run.name, market=market,
             markets=len(self.markets), params=dict(run.params), state=self._states[index], log=self._log,
         )  # fmt: skip
+        if self._known:
+            for spec, columns in self._known[market].items():
+                context.ind.know(spec, columns)
         stops = self.stream.step_stops[self.stream.bar_steps[market]]
         return _Runner(run, index, market, context, stops, OrderReader(self.scales))
 

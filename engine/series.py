@@ -30,7 +30,7 @@ class Window:
         self._frames: list[Frame] = []
         self.stop = 0
         self._hold(bars)
-        self.ind = Indicators(self)
+        self.ind = Indicators(self, bars.timeframe)
 
     def _hold(self, bars: Bars) -> None:
         self._bars = bars
@@ -65,6 +65,7 @@ class Window:
         if length_over(timeframe, self._bars.timeframe) == timeframe_ns(self._bars.timeframe):
             return self
         frame = Frame(self._bars, timeframe)
+        frame.ind.take(self.ind.given(timeframe))
         frame.follow(self.stop)
         self._frames.append(frame)
         return frame
@@ -190,18 +191,21 @@ class Indicators:
     computed as it is given, each time.
     """
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, timeframe: str) -> None:
         self._window = window
+        self._timeframe = timeframe
         self._memo: dict[tuple[Any, ...], _Known] = {}
         self._quick: list[dict[Any, Any]] = []  # what the functions keep for themselves
         self._asked: dict[tuple[Any, ...], None] = {}  # before the columns grew
         self._specs: dict[str, tuple[FloatColumn, ...]] = {}
+        self._given: dict[str, dict[tuple[Any, ...], tuple[FloatColumn, ...]]] = {}  # by timeframe; "" is this one
 
     def forget(self) -> None:
         """The columns have grown: what is asked for next is computed again, to the same values and one more."""
         self._asked |= dict.fromkeys(self._memo)
         self._memo.clear()
         self._specs.clear()
+        self._given.clear()
         for quick in self._quick:
             quick.clear()
 
@@ -235,13 +239,24 @@ class Indicators:
 
     def know(self, spec: IndicatorSpec, full: tuple[FloatColumn, ...]) -> None:
         """Take an indicator of this market's own columns as it was computed before, over all of them."""
-        window = self._window.tf(spec.timeframe) if spec.timeframe else self._window
-        if window is not self._window:
-            window.ind.know(IndicatorSpec(spec.name, spec.parameters), full)
-            return
-        assert all(len(column) == len(window.ts_ns) for column in full)
         key = (spec.name, _own_sources(definition_of(spec.name).inputs), spec.parameters)
-        self._memo[key] = _Known(key, full)
+        own = spec.timeframe in {"", self._timeframe}
+        self._given.setdefault("" if own else spec.timeframe, {})[key] = full
+
+    def given(self, timeframe: str) -> dict[tuple[Any, ...], tuple[FloatColumn, ...]]:
+        """What is known already of a higher timeframe."""
+        return self._given.get(timeframe, {})
+
+    def take(self, given: dict[tuple[Any, ...], tuple[FloatColumn, ...]]) -> None:
+        """What is known already of this timeframe."""
+        self._given[""] = given
+
+    def _computed(self, key: tuple[Any, ...]) -> _Known:
+        name, sources, parameters = key
+        full = self._given.get("", {}).get(key)
+        if full is None or len(full[0]) != len(self._window.ts_ns):
+            full = compute(name, parameters, [self._full(each) for each in sources])
+        return _Known(key, full)
 
     def asked(self) -> list[tuple[Any, ...]]:
         """What has been asked for of known series, oldest first: keys that `ask` takes."""
@@ -251,8 +266,7 @@ class Indicators:
         """Ask again for what `asked` gave, as a run that goes on from a snapshot has to."""
         for key in keys:
             if key not in self._memo:
-                name, sources, parameters = key
-                self._memo[key] = _Known(key, compute(name, parameters, [self._full(each) for each in sources]))
+                self._memo[key] = self._computed(key)
 
     def values(self) -> dict[str, dict[str, float]]:
         """What has been asked for, as it was written, with its outputs at the current bar; NaN before the first."""
@@ -324,8 +338,7 @@ class Indicators:
         key = (name, sources, parameters)
         known = self._memo.get(key)
         if known is None:
-            known = _Known(key, compute(name, parameters, [self._full(source) for source in sources]))
-            self._memo[key] = known
+            known = self._memo[key] = self._computed(key)
         stop = lengths.pop()
         views = tuple(column[:stop] for column in known.full)
         return known, views[0] if len(views) == 1 else views

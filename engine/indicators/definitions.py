@@ -35,7 +35,8 @@ class IndicatorDefinition(msgspec.Struct, frozen=True):
 
     `inputs` are columns by name (`source` is any float column, `ts` the int64 ns of the bars' opens).
     `kernel` is the compiled step, `state_size(*parameters)` the float64 elements it carries, and
-    `first_index(*parameters)` the index of the first value of each output on clean bars.
+    `first_index(*parameters)` the index of the first value of each output on clean bars. `source_hash`
+    is the SHA-256 of a plug-in's file, and empty where the indicator is built in.
     """
 
     name: str
@@ -45,6 +46,7 @@ class IndicatorDefinition(msgspec.Struct, frozen=True):
     kernel: Callable[..., None]
     state_size: Callable[..., int]
     first_index: Callable[..., tuple[int, ...]]
+    source_hash: str = ""
 
 
 def _length(default: int, name: str = "length", minimum: int = 1) -> Parameter:
