@@ -23,10 +23,11 @@ from engine.errors import ConfigError
 from engine.figures.equity import EquityCurve
 from engine.figures.metrics import Metrics
 from engine.figures.trades import Trade
-from engine.indicators import parse_spec
+from engine.indicators import parse_spec, use_plugins
 from engine.kernels.compile import is_compiled
 from engine.market import Market
-from engine.replay import KnownIndicators, Replay, RunResult
+from engine.replay import KnownIndicators, Replay, RunResult, StrategyRun
+from strategies.plugins import load_named
 from strategies.registry import Registry
 
 if TYPE_CHECKING:
@@ -88,6 +89,12 @@ def _facts(config: RunConfig, result: RunResult) -> RunFacts:
     )
 
 
+def _texts(runs: Sequence[StrategyRun]) -> list[str]:
+    """Where a strategy can name an indicator."""
+    sources = [file.source.decode() for run in runs for file in run.strategy.files]
+    return [*sources, *(str(run.params) for run in runs)]
+
+
 def _indicators(
     home: Path, config: RunConfig, markets: Sequence[Market], stages: Stages
 ) -> list[KnownIndicators]:  # fmt: skip
@@ -112,11 +119,14 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
     stages = stages or Quiet()
     begun = time.perf_counter()
     _refuse_what_needs_a_tape(config)
+    use_plugins(plugin.definition for plugin in load_named(home, config.indicators))
     runs = strategy_runs(Registry(home), config, config.symbols)
     if config.data.download == "missing":
         from daemon.downloading import fetch_missing  # what REST needs is a fifth of a second that most runs do without
 
         fetch_missing(home, config, stages)
+    plugins = load_named(home, [*config.indicators, *_texts(runs)])
+    use_plugins(plugin.definition for plugin in plugins)
     loaded = [load_market(home, symbol, config) for symbol in config.symbols]
     markets = [market for market, _ in loaded]
     for _, lines in loaded:
@@ -141,7 +151,12 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
     after_figures = time.perf_counter()
     facts = _facts(config, result)
     folder = results_folder(home, facts.symbol, facts.strategy, datetime.now(UTC))
-    write_results(folder, trades=trades, equity=curve, metrics=figures, run=run_document(config, runs, result))
+    document = run_document(config, runs, result)
+    if plugins:
+        document["indicators"] = [
+            {"name": plugin.definition.name, "source_sha256": plugin.definition.source_hash} for plugin in plugins
+        ]
+    write_results(folder, trades=trades, equity=curve, metrics=figures, run=document)
     write_run_log(folder, result, [line for _, lines in loaded for line in lines])
     end = time.perf_counter()
     stages.stage(f"Backtest completed: {folder}")

@@ -15,11 +15,17 @@ from engine.strategy import InputValue, Schema, Strategy, resolve_params, source
 from strategies.entry_exit import join
 from strategies.loading import load_strategy, read_source
 from strategies.parts import Part, PartKind, load_part
+from strategies.plugins import load_plugin
 
-Kind = Literal["strategy", "entry", "exit"]
-KINDS: tuple[Kind, ...] = ("strategy", "entry", "exit")
+Kind = Literal["strategy", "entry", "exit", "indicator"]
+KINDS: tuple[Kind, ...] = ("strategy", "entry", "exit", "indicator")
 SHIPPED = Path(__file__).resolve().parent
-_FOLDERS: dict[Kind, tuple[str, ...]] = {"strategy": ("custom", "builtins"), "entry": ("entry",), "exit": ("exit",)}
+_FOLDERS: dict[Kind, tuple[str, ...]] = {
+    "strategy": ("custom", "builtins"),
+    "entry": ("entry",),
+    "exit": ("exit",),
+    "indicator": ("indicators",),
+}
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -111,6 +117,9 @@ class Registry:
             if kind == "strategy":
                 strategy = load_strategy(path)
                 schema, digest, name = strategy.schema, strategy.source_hash, strategy.schema.id
+            elif kind == "indicator":
+                plugin = load_plugin(path)
+                schema, digest, name = plugin.schema, plugin.definition.source_hash, path.stem
             else:
                 part = load_part(path, kind, None)
                 schema, digest, name = part.schema, source_digest(part.source), part.name
@@ -181,6 +190,8 @@ def kind_of(path: Path) -> Kind:
             return "entry"
         case "exit":
             return "exit"
+        case "indicators":
+            return "indicator"
         case _:
             return "strategy"
 

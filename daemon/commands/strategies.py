@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List and check strategies, entries and exits.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-_TITLES = {"strategy": "Strategies", "entry": "Entries", "exit": "Exits"}
+_TITLES = {"strategy": "Strategies", "entry": "Entries", "exit": "Exits", "indicator": "Indicators"}
 
 
 @app.command("list")
@@ -34,6 +34,8 @@ def list_(context: typer.Context, *, as_json: Json = False) -> None:
         return
     width = max((len(found.name) for found in listed), default=0)
     for kind, title in _TITLES.items():
+        if kind == "indicator" and all(found.kind != kind for found in listed):
+            continue  # none is shipped as a file
         typer.echo(f"{title}:")
         for found in listed:
             if found.kind == kind:

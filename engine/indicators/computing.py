@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import StrategyError
-from engine.indicators.definitions import DEFINITIONS, IndicatorDefinition, Number
+from engine.indicators.definitions import BUILT_IN, DEFINITIONS, IndicatorDefinition, Number
 from engine.indicators.naming import definition_of, resolve
 
 FloatColumn = NDArray[np.float64]
@@ -54,9 +54,22 @@ def compute(name: str, parameters: tuple[Number, ...], inputs: Sequence[Column])
     return outputs
 
 
+def use_plugins(definitions: Iterable[IndicatorDefinition]) -> None:
+    """Let these be asked for like built-in ones, and no plug-ins of before."""
+    for name in [name for name in DEFINITIONS if name not in BUILT_IN]:
+        del DEFINITIONS[name]
+    DEFINITIONS.update({definition.name: definition for definition in definitions})
+    _plan.cache_clear()
+
+
+def named_words(texts: Iterable[str]) -> set[str]:
+    """All words of small letters that stand in texts."""
+    return {word for text in texts for word in _WORD.findall(text)}
+
+
 def named_in(texts: Iterable[str]) -> tuple[str, ...]:
     """The indicators that stand in source or parameters: all that a strategy can ask for, and perhaps a few more."""
-    words = {word for text in texts for word in _WORD.findall(text)}
+    words = named_words(texts)
     return tuple(name for name in DEFINITIONS if name in words)
 
 

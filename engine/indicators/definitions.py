@@ -269,3 +269,4 @@ def _table() -> dict[str, IndicatorDefinition]:
 
 
 DEFINITIONS: dict[str, IndicatorDefinition] = _table()
+BUILT_IN = frozenset(DEFINITIONS)

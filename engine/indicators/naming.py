@@ -40,7 +40,8 @@ def definition_of(name: str) -> IndicatorDefinition:
         guess = f' Did you mean "{near[0]}"?' if near else ""
         raise StrategyError(
             f'Indicator not implemented: "{name}".{guess}',
-            remedy=f"Use one of: {', '.join(sorted(DEFINITIONS))}.",
+            remedy=f"Use one of: {', '.join(sorted(DEFINITIONS))}."
+            f" Or, for backtests, create strategies/indicators/{name}.py.",
         )
     return definition
 
