@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,20 +18,8 @@ from engine.errors import StrategyError
 from engine.indicators import DEFINITIONS, RunningIndicator, compute, use_plugins
 from strategies.plugins import load_named, load_plugin
 
-RANGE = """import numpy as np
-
-inputs = ("high", "low")
-parameters = {"length": {"type": "int", "default": 5, "min": 1, "max": 500}}
-outputs = ("mean", "last")
-
-
-def compute(high, low, length):
-    spans = high - low
-    mean = np.full(len(spans), np.nan)
-    for place in range(length - 1, len(spans)):
-        mean[place] = spans[place - length + 1 : place + 1].sum() / length
-    return mean, spans
-"""
+PAGE = (Path(__file__).parents[2] / "docs" / "indicators.md").read_text()
+RANGE = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[0]  # the page's own example
 
 
 @pytest.fixture(autouse=True)
