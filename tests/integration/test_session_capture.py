@@ -36,7 +36,7 @@ mode: paper
 symbols: [BTCUSDT]
 timeframe: 1s
 strategies:
-  - {name: ema_cross, params: {fast: 3, slow: 8}}
+  - {name: ema_cross, params: {fast: 2, slow: 3}}
   - {name: market_maker, params: {liquidity: 20.0, average: 30, warm_up: 10, horizon: 20}}
   - {name: grid}
 initial_cash: 1000000
