@@ -26,7 +26,7 @@ from engine.figures.trades import Trade
 from engine.indicators import parse_spec, use_plugins
 from engine.kernels.compile import is_compiled
 from engine.market import Market
-from engine.replay import KnownIndicators, Replay, RunResult, StrategyRun
+from engine.replay import KnownIndicators, Replay, RunResult, texts_of
 from strategies.plugins import load_named
 from strategies.registry import Registry
 
@@ -89,12 +89,6 @@ def _facts(config: RunConfig, result: RunResult) -> RunFacts:
     )
 
 
-def _texts(runs: Sequence[StrategyRun]) -> list[str]:
-    """Where a strategy can name an indicator."""
-    sources = [file.source.decode() for run in runs for file in run.strategy.files]
-    return [*sources, *(str(run.params) for run in runs)]
-
-
 def _indicators(
     home: Path, config: RunConfig, markets: Sequence[Market], stages: Stages
 ) -> list[KnownIndicators]:  # fmt: skip
@@ -125,7 +119,7 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
         from daemon.downloading import fetch_missing  # what REST needs is a fifth of a second that most runs do without
 
         fetch_missing(home, config, stages)
-    plugins = load_named(home, [*config.indicators, *_texts(runs)])
+    plugins = load_named(home, [*config.indicators, *texts_of(runs)])
     use_plugins(plugin.definition for plugin in plugins)
     loaded = [load_market(home, symbol, config) for symbol in config.symbols]
     markets = [market for market, _ in loaded]

@@ -344,6 +344,12 @@ class Replay:
         )  # fmt: skip
 
 
+def texts_of(runs: Sequence[StrategyRun]) -> list[str]:
+    """Where strategies can name an indicator: their sources and their parameters."""
+    sources = [file.source.decode(errors="replace") for run in runs for file in run.strategy.files]
+    return [*sources, *(str(run.params) for run in runs)]
+
+
 def packed(value: object) -> bytes:
     """What a snapshot keeps, `ctx.state` in it; raises StrategyError where that holds what no snapshot can keep."""
     try:

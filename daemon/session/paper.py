@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,7 @@ from engine.bars import NS_PER_SECOND
 from engine.errors import TapewrightError
 from engine.isolation import Failure
 from engine.kernels import layout
-from engine.replay import StrategyRun
+from engine.replay import texts_of
 
 if TYPE_CHECKING:
     from daemon.control.http_server import ControlHttp
@@ -106,7 +106,8 @@ class PaperSession:
                     return
                 opened = open_parts(self._home, self._config, folder, gate, known, earlier, store_path, stack)
                 self._notifier.extend_timeout(_COMPILING_SECONDS)
-                indicators.prepare(_indicators_of(opened.run.driver.replay.runs))
+                # Compiled only when a strategy asks, an indicator would hold up the feed and all others.
+                indicators.prepare(indicators.named_in(texts_of(opened.run.driver.replay.runs)))
                 await self._run_stored(opened, gate, StoreWriter(store_path))
 
     def _refuse_taken_ports(self) -> None:
@@ -312,12 +313,6 @@ async def run_paper(home: Path, config: RunConfig, name: str, *, seconds: float 
         except BaseExceptionGroup as group:
             raise _only(group) from group
         return session
-
-
-def _indicators_of(runs: Sequence[StrategyRun]) -> tuple[str, ...]:
-    """What strategies may ask for: compiled when one asks, it would hold up the feed and all others."""
-    sources = [file.source.decode(errors="replace") for run in runs for file in run.strategy.files]
-    return indicators.named_in([*sources, *(str(run.params) for run in runs)])
 
 
 def session_title(config: RunConfig) -> str:
