@@ -93,6 +93,16 @@ def write_frame(file: BinaryIO, frame: pl.DataFrame, metadata: dict[str, str] | 
     frame.write_parquet(file, compression="zstd", row_group_size=_ROW_GROUP_ROWS, metadata=metadata)
 
 
+def read_parquet(path: Path) -> pl.DataFrame:
+    """Read Parquet from one opening of the file; raises what polars raises.
+
+    polars opens a path twice, once for the footer and once for the rows: where another process replaces the file in
+    between, the rows are read by another file's footer.
+    """
+    with path.open("rb") as file:
+        return pl.read_parquet(file)
+
+
 def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Make or replace a file in one step: a crash leaves the old one or the new one, never half of one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -151,7 +161,8 @@ def sources_metadata(sources: Sequence[str]) -> dict[str, str]:
 
 def _metadata(path: Path) -> dict[str, str]:
     try:
-        return pl.read_parquet_metadata(path)
+        with path.open("rb") as file:
+            return pl.read_parquet_metadata(file)
     except PermissionError:
         raise _not_readable(path) from None
     except _FRAME_ERRORS as error:
@@ -193,7 +204,7 @@ def _read_frame(path: Path, symbol: str, timeframe: str) -> pl.DataFrame:
     if path.is_dir():
         raise DataError(f"{shown(path)} is a directory", remedy="Move it away and import the data.")
     try:
-        frame = pl.read_parquet(path, glob=False)
+        frame = read_parquet(path)
     except PermissionError:
         raise _not_readable(path) from None
     except _FRAME_ERRORS as error:

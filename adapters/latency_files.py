@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from adapters.bar_files import read_parquet
 from adapters.bar_import import numbers_of
 from adapters.bar_quality import NO_TIME
 from adapters.result_files import write_columns
@@ -63,7 +64,7 @@ def write_latencies(path: Path, latencies: Sequence[Latency]) -> Path:
 
 def stored_latencies(path: Path) -> tuple[Latency, ...]:
     """Read what `write_latencies` stored, to the nanosecond."""
-    frame = pl.read_parquet(path, glob=False)
+    frame = read_parquet(path)
     return tuple(Latency(*row) for row in frame.select("ts_ns", "entry_ns", "response_ns").iter_rows())
 
 

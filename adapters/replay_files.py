@@ -17,7 +17,7 @@ import polars as pl
 import zstandard
 from numpy.typing import NDArray
 
-from adapters.bar_files import write_whole
+from adapters.bar_files import read_parquet, write_whole
 from adapters.result_files import write_columns
 from adapters.tape import StrategyFile
 from engine.errors import DataError, InputMissingError
@@ -114,7 +114,7 @@ def _read_columns(path: Path, names: Sequence[str]) -> NDArray[np.int64]:
     if not path.is_file():
         raise InputMissingError(f"File not found: {path}", remedy=_BROKEN)
     try:
-        frame = pl.read_parquet(path, glob=False)
+        frame = read_parquet(path)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path} is damaged: it cannot be read as Parquet ({cause})", remedy=_BROKEN) from None

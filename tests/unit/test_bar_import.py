@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import threading
 import zipfile
 from pathlib import Path
 
@@ -398,6 +399,29 @@ def test_a_stored_file_that_is_wrong_is_refused(home: Path, frame: pl.DataFrame,
         read_bars(path, "BTCUSDT", "1m")
     assert "data/raw/BTCUSDT_1m.parquet" in caught.value.message
     assert "tapewright data" in caught.value.remedy
+
+
+def test_a_file_that_is_replaced_meanwhile_is_read_as_one_of_the_two(home: Path) -> None:
+    path = path_of(home, "X", "1m")
+    kinds = {count: synthesize("X", "1m", count, seed=count) for count in (2_000, 3_000)}
+    hashes = {content_hash(bars) for bars in kinds.values()}
+    write_bars(path, kinds[2_000])
+    is_over = threading.Event()
+
+    def replace() -> None:
+        while not is_over.is_set():
+            for bars in kinds.values():
+                write_bars(path, bars)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        for _ in range(300):
+            assert content_hash(read_bars(path, "X", "1m")) in hashes
+            assert stored_hash(path) in hashes
+    finally:
+        is_over.set()
+        writer.join()
 
 
 def test_a_damaged_stored_file_is_refused(home: Path) -> None:
