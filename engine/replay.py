@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engine.bars import FloatColumn
 from engine.boundary import strategy_boundary
 from engine.core import Engine
-from engine.ctx import Account, Context, LogLine
+from engine.ctx import NEVER, Account, Context, LogLine
 from engine.errors import StrategyError
 from engine.figures.trades import Trade
 from engine.indicators import IndicatorSpec
@@ -27,6 +27,7 @@ from engine.signals import signal_requests
 from engine.strategy import InputValue, Strategy
 
 _CHUNK = 8_192
+_CALM_RECORDS = 4_096  # looked ahead at once: a position that ends sooner makes the rest a waste
 _OUTPUTS_EACH_ORDER = 4  # NEW, ACTIVE, a fill, and every other time a trade
 _ECHOES_MOST = 1_000
 _ECHO_OUTPUTS_MOST = 20_000  # where each answer gives several updates, rounds grow too fast to be counted out
@@ -135,6 +136,8 @@ class Replay:
         """Compile the core, or load it from its cache, before the clock of the loop starts."""
         self.engine.advance(self.stream.records, 0, 0)
         self.engine.submit(self.account.pending)
+        if self._listens:
+            self.engine.calm_until(self.stream.records, 0, 0)
 
     def start(self) -> None:
         """Call every `on_init`, and turn `signals` into requests."""
@@ -151,7 +154,7 @@ class Replay:
             self.engine.reserve(_OUTPUTS_EACH_ORDER * len(self.account.pending))
             # Who listens is told of these at their bars, though no bar's call has asked for them.
             self._is_asked_ahead = self._listens
-            self.account.is_moving = self._is_asked_ahead
+            self.account.calm_until = 0 if self._is_asked_ahead else NEVER
         self._schedule = self._calls_in_order()
 
     def _signals(self, runner: _Runner) -> NDArray[Any]:
@@ -227,15 +230,22 @@ class Replay:
         runner, index = self._runners[0], 0
         try:
             for stop, index, runner in calls:
-                if account.is_moving:
+                if stop > account.calm_until:
                     self._follow(stop)
-                    account.is_moving = self._is_asked_ahead or account.engine.is_moving(self._listens)
+                    account.calm_until = 0 if self._is_asked_ahead else self._calm_until(stop)
                 account.stop = stop
                 runner.context.show(index + 1)
                 runner.on_bar(runner.context, index)  # type: ignore[misc]
         except Exception:
             with runner.boundary(f"on_bar at bar {index}"):
                 raise
+
+    def _calm_until(self, position: int) -> int:
+        """How many records strategies may see before the engine, which has consumed `position`, has to follow."""
+        if not self.engine.is_moving(self._listens):
+            return NEVER
+        end = min(position + _CALM_RECORDS, len(self.stream.records))
+        return self.engine.calm_until(self.stream.records, position, end)
 
     def _follow(self, stop: int) -> None:
         """Bring the engine to `stop`; strategies that listen are told what happened, step by step."""
@@ -303,7 +313,7 @@ class Replay:
                 "calls": self._calls,
                 "position": self.account.position,
                 "stop": self.account.stop,
-                "is_moving": self.account.is_moving,
+                "calm_until": self.account.calm_until,
                 "told": told.tobytes(),
                 "log": self.account.log,
             }
@@ -318,7 +328,7 @@ class Replay:
             state.clear()
             state.update(stored)
         account = self.account
-        account.position, account.stop, account.is_moving = found["position"], found["stop"], found["is_moving"]
+        account.position, account.stop, account.calm_until = found["position"], found["stop"], found["calm_until"]
         account.log[:] = [msgspec.convert(line, LogLine) for line in found["log"]]
         self._calls = found["calls"]
         for _ in islice(self._schedule, self._calls):
