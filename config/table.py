@@ -118,7 +118,12 @@ STRATEGY = Section(
             "The symbols it trades, out of the run's. Left out: all.",
             "[BTCUSDT]",
         ),
-        Field("timeframe", TIMEFRAME, "Length of its bars on a tape. Left out: the run's `timeframe`.", "1s"),
+        Field(
+            "timeframe",
+            TIMEFRAME,
+            "Length of its own bars: a multiple of the run's `timeframe`, on a tape any. Left out: the run's.",
+            "5m",
+        ),
     ),
 )
 

@@ -19,10 +19,11 @@ from daemon.markets import load_market
 from daemon.runs import figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
 from engine.bars import Bars, timeframe_ns
-from engine.errors import ConfigError
+from engine.errors import ConfigError, StrategyError
 from engine.figures.equity import EquityCurve
 from engine.figures.metrics import Metrics
 from engine.figures.trades import Trade
+from engine.frames import length_over
 from engine.indicators import parse_spec, use_plugins
 from engine.kernels.compile import is_compiled
 from engine.market import Market
@@ -58,24 +59,25 @@ class BacktestReport(msgspec.Struct, frozen=True):
     curve: EquityCurve
 
 
-def _refuse_what_needs_a_tape(config: RunConfig) -> None:
+def _refuse_no_symbols(config: RunConfig) -> None:
     if not config.symbols:
         raise ConfigError(
             f"{config.source}: no symbol is named",
             remedy="Name them under `symbols:`. Without them a run takes all of a tape: tapewright replay TAPE CONFIG",
         )
-    problems = tuple(
-        f"strategies[{index}].timeframe: {entry.timeframe}; a backtest has the bars of `timeframe` only"
-        f" ({config.timeframe})"
-        for index, entry in enumerate(config.strategies)
-        if entry.timeframe not in ("", config.timeframe)
-    )
+
+
+def _refuse_timeframes(config: RunConfig) -> None:
+    """Refuse strategies' own timeframes that bars of the run's do not make up."""
+    problems, remedy = [], ""
+    for index, entry in enumerate(config.strategies):
+        try:
+            length_over(entry.timeframe or config.timeframe, config.timeframe)
+        except StrategyError as error:
+            problems.append(f"strategies[{index}]: {error.message}")
+            remedy = error.remedy
     if problems:
-        raise ConfigError(
-            f"{config.source}: timeframes",
-            problems=problems,
-            remedy="Leave it out, or replay a tape, which has several.",
-        )
+        raise ConfigError(f"{config.source}: timeframes", problems=tuple(problems), remedy=remedy)
 
 
 def _facts(config: RunConfig, result: RunResult) -> RunFacts:
@@ -112,7 +114,8 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
     """
     stages = stages or Quiet()
     begun = time.perf_counter()
-    _refuse_what_needs_a_tape(config)
+    _refuse_no_symbols(config)
+    _refuse_timeframes(config)
     use_plugins(plugin.definition for plugin in load_named(home, config.indicators))
     runs = strategy_runs(Registry(home), config, config.symbols)
     if config.data.download == "missing":

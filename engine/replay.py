@@ -12,12 +12,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bars import FloatColumn
+from engine.bars import Bars, FloatColumn
 from engine.boundary import strategy_boundary
 from engine.core import Engine
 from engine.ctx import NEVER, Account, Context, LogLine
 from engine.errors import StrategyError
 from engine.figures.trades import Trade
+from engine.frames import aggregate
 from engine.indicators import IndicatorSpec
 from engine.kernels import layout
 from engine.market import EventStream, Market, event_stream
@@ -36,7 +37,7 @@ _ECHO_OUTPUTS_MOST = 20_000  # where each answer gives several updates, rounds g
 class StrategyRun(msgspec.Struct, frozen=True):
     """A strategy of a run: what it is called there, its parameters, the indexes of the markets it trades.
 
-    `timeframe`: its bars where a run has several (on a tape); empty: the run's own.
+    `timeframe`: its own bars, made of the run's on stored bars and of prints on a tape; empty: the run's.
     """
 
     name: str
@@ -70,15 +71,17 @@ KnownIndicators = Mapping[IndicatorSpec, tuple[FloatColumn, ...]]
 class _Runner:
     """One strategy on one market."""
 
-    __slots__ = ("bar_stops", "context", "fills", "last_trade", "market", "on_bar", "reader", "run", "strategy")
+    __slots__ = ("bar_steps", "bar_stops", "context", "fills", "last_trade", "market", "on_bar", "reader", "run",
+                 "strategy")  # fmt: skip
 
-    def __init__(self, run: StrategyRun, strategy: int, market: int, context: Context, bar_stops: NDArray[np.int64],
-                 reader: OrderReader) -> None:  # fmt: skip
+    def __init__(self, run: StrategyRun, strategy: int, market: int, context: Context, bar_steps: NDArray[np.int64],
+                 bar_stops: NDArray[np.int64], reader: OrderReader) -> None:  # fmt: skip
         self.run = run
         self.strategy = strategy
         self.market = market
         self.context = context
-        self.bar_stops = bar_stops  # records that have been seen when a bar is known
+        self.bar_steps = bar_steps  # at the end of which a bar is known
+        self.bar_stops = bar_stops  # records that have been seen by then
         self.reader = reader
         self.on_bar = run.strategy.on_bar
         self.fills: Counter[int] = Counter()  # fills of each open trade
@@ -117,15 +120,17 @@ class Replay:
 
     def _runner(self, index: int, market: int) -> _Runner:
         run = self.runs[index]
+        own, steps = _bars_of(run, self.markets[market].bars, self.stream.bar_steps[market])
         context = Context(
-            self.markets[market].bars, self.account, self.scales[market], strategy=index, name=run.name, market=market,
+            own, self.account, self.scales[market], strategy=index, name=run.name, market=market,
             markets=len(self.markets), params=dict(run.params), state=self._states[index], log=self._log,
         )  # fmt: skip
         if self._known:
+            base = self.markets[market].bars.timeframe
             for spec, columns in self._known[market].items():
-                context.ind.know(spec, columns)
-        stops = self.stream.step_stops[self.stream.bar_steps[market]]
-        return _Runner(run, index, market, context, stops, OrderReader(self.scales))
+                context.ind.know(msgspec.structs.replace(spec, timeframe=spec.timeframe or base), columns)
+        stops = self.stream.step_stops[steps]
+        return _Runner(run, index, market, context, steps, stops, OrderReader(self.scales))
 
     def _log(self, level: str, strategy: str, symbol: str, message: str) -> None:
         stop = self.account.stop
@@ -162,8 +167,7 @@ class Replay:
         runner.context.show(len(runner.context.ts_ns))
         found = runner.run.strategy.signals(runner.context)
         runner.context.show(0)
-        steps = self.stream.bar_steps[runner.market]
-        return signal_requests(found, runner.strategy, runner.market, self.scales[runner.market], steps)
+        return signal_requests(found, runner.strategy, runner.market, self.scales[runner.market], runner.bar_steps)
 
     def _calls_in_order(self) -> Iterator[tuple[int, int, _Runner]]:
         """(records to have been seen, bar index, runner) of each call of `on_bar`."""
@@ -352,6 +356,15 @@ class Replay:
             scales=self.scales, strategies=tuple(run.name for run in self.runs),
             figures={name: int(core[name][0]) for name in layout.FIGURES}, log=self.account.log, bars=self._bars,
         )  # fmt: skip
+
+
+def _bars_of(run: StrategyRun, bars: Bars, steps: NDArray[np.int64]) -> tuple[Bars, NDArray[np.int64]]:
+    """The bars that a strategy gets, and the step at whose end each is known: the market's, or higher ones of them."""
+    if run.timeframe in {"", bars.timeframe}:
+        return bars, steps
+    made = aggregate(bars, run.timeframe)
+    counts = np.arange(1, len(made.bars) + 1)
+    return made.bars, steps[np.searchsorted(made.known, counts)]
 
 
 def texts_of(runs: Sequence[StrategyRun]) -> list[str]:
