@@ -58,7 +58,7 @@ def build(values: dict[str, Any], source: str) -> RunConfig:
         data=DataConfig(**values.get("data", {})),
         mode=mode,
         source=values.get("source", source),
-        daemon=_daemon(values) if mode == "paper" else DaemonConfig(),
+        daemon=_daemon(values) if mode == "paper" else DaemonConfig(store=StoreConfig(**values.get("store", {}))),
     )
 
 

@@ -38,7 +38,7 @@ def to_document(config: RunConfig) -> dict[str, Any]:
         "sizing": _plain(config.sizing),
         "instruments": _plain(config.instruments),
         "data": _plain(config.data),
-        **(_plain(config.daemon) if config.mode == "paper" else {}),
+        **(_plain(config.daemon) if config.mode == "paper" else {"store": _plain(config.daemon.store)}),
     }
     return {name: value for name, value in document.items() if value is not None}
 

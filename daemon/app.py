@@ -18,8 +18,9 @@ from config.model import RunConfig
 from daemon.markets import load_market
 from daemon.runs import figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
+from daemon.storing import begin_storing, store_failed
 from engine.bars import Bars, timeframe_ns
-from engine.errors import ConfigError
+from engine.errors import ConfigError, StrategyError, TapewrightError
 from engine.figures.equity import EquityCurve
 from engine.figures.metrics import Metrics
 from engine.figures.trades import Trade
@@ -56,6 +57,8 @@ class BacktestReport(msgspec.Struct, frozen=True):
     timings: Timings
     bars: tuple[Bars, ...]
     curve: EquityCurve
+    store_trouble: TapewrightError | None = None
+    """Why the run is not in the store, where it should be: its files are written all the same."""
 
 
 def _refuse_what_needs_a_tape(config: RunConfig) -> None:
@@ -135,16 +138,21 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
     after_load = time.perf_counter()
     replay.prepare()
     stages.stage("Starting backtest loop...")
-    result = replay.run(stages.progress)
+    start_ns = min((int(market.bars.ts_ns[0]) for market in markets if len(market.bars)), default=0)
+    try:
+        result = replay.run(stages.progress)
+    except StrategyError as error:
+        store_failed(home, config, runs, replay, start_ns, error, stages)
+        raise
     del replay  # its records and tables are as large as all that follows
     after_loop = time.perf_counter()
     stages.stage("Calculating metrics...")
-    start_ns = min((int(market.bars.ts_ns[0]) for market in markets if len(market.bars)), default=0)
     only = markets[0].bars.close if len(markets) == 1 else None
     curve, trades, figures = figures_of(result, start_ns, config, only)
     after_figures = time.perf_counter()
     facts = _facts(config, result)
     folder = results_folder(home, facts.symbol, facts.strategy, datetime.now(UTC))
+    storing = begin_storing(home, config, folder.name, runs, result, start_ns)
     document = run_document(config, runs, result)
     if plugins:
         document["indicators"] = [
@@ -152,6 +160,7 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
         ]
     write_results(folder, trades=trades, equity=curve, metrics=figures, run=document)
     write_run_log(folder, result, [line for _, lines in loaded for line in lines])
+    store_trouble = None if storing is None else storing.trouble()
     end = time.perf_counter()
     stages.stage(f"Backtest completed: {folder}")
     timings = Timings(
@@ -162,7 +171,7 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
         total=end - begun,
     )
     bars = tuple(market.bars for market in markets)
-    return BacktestReport(folder.name, folder, facts, result, trades, figures, timings, bars, curve)
+    return BacktestReport(folder.name, folder, facts, result, trades, figures, timings, bars, curve, store_trouble)
 
 
 def report_input(finished: BacktestReport) -> ReportInput:

@@ -22,7 +22,8 @@ from statistics import median, quantiles
 import msgspec
 import numpy as np
 
-from adapters.store import Batch, Position, StoreWriter, prepare
+from adapters.store import Batch, Position, prepare
+from adapters.store.writer import StoreWriter
 from adapters.store.progress import Progress, next_rows
 from adapters.store.rows import TableRows
 from adapters.store.schema import connect

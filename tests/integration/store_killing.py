@@ -23,7 +23,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.store import Batch, Position, RunStart, StoredInstrument, StoredStrategy, StoreWriter, prepare
+from adapters.store import Batch, Position, RunStart, StoredInstrument, StoredStrategy, prepare
+from adapters.store.writer import StoreWriter
 from adapters.store.rows import COLUMNS, output_rows, sample_rows
 from engine.kernels import layout
 
