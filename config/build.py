@@ -59,7 +59,7 @@ def build(values: dict[str, Any], source: str) -> RunConfig:
         journal=JournalConfig(**values.get("journal", {})),
         mode=mode,
         source=values.get("source", source),
-        daemon=_daemon(values) if mode == "paper" else DaemonConfig(),
+        daemon=_daemon(values) if mode == "paper" else DaemonConfig(store=StoreConfig(**values.get("store", {}))),
     )
 
 

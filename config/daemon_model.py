@@ -62,10 +62,14 @@ class PaperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The SQLite file, relative to the home folder, and of how many samples of the equity curve one is stored."""
+    """The SQLite file, relative to the home folder, and of how many samples of the equity curve one is stored.
+
+    A paper session is always stored, a backtest where it is `enabled`; a replay is told on the command line.
+    """
 
     path: str = "strategy.sqlite"
     sample_every: int = 1
+    enabled: bool = True
 
 
 class ControlConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """The sections of a config that a paper session reads beside its run: each field's range and meaning.
 
 Names, choices and defaults come from `daemon_model`'s structs. A backtest and a replay accept these sections and use
-none of them.
+none of them but `store`.
 """
 
 from __future__ import annotations
@@ -96,9 +96,10 @@ PAPER = section_of(
 STORE = section_of(
     StoreConfig,
     "store",
-    "The SQLite file of a paper session.",
+    "The SQLite file into which every backtest and every paper session goes: `tapewright runs`.",
     Field("path", STORE_FILE, "Where it is, relative to the home folder.", "paper.sqlite"),
     Field("sample_every", Integer(1, 1_000_000), "Of so many samples of the equity curve one is stored.", "10"),
+    Field("enabled", Flag(), "Whether a backtest is stored. A paper session always is.", "false"),
 )
 
 CONTROL = section_of(

@@ -77,7 +77,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `symbols` is empty where the file names none, as for a run on all of a tape; `strategies` as where the command line
     gives the strategy. Paths in `funding`, `book` and `daemon` are as written: relative to the home folder. `source` is
-    the file this was first read from. `daemon` is as the file says with mode paper, else the defaults.
+    the file this was first read from. With mode paper `daemon` is as the file says, else only its `store`.
     """
 
     symbols: tuple[str, ...]

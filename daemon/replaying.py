@@ -325,7 +325,8 @@ def _write_run(folder: Path, run: TapeRun, result: RunResult, snapshots: list[tu
 
 
 def _store(path: Path, name: str, run: TapeRun, result: RunResult) -> None:
-    from daemon.storing import run_start, store_result
+    from adapters.store import store_whole
+    from daemon.storing import end_of, result_of, run_start
 
     start = run_start(name, "replay", run.config, run.runs, result.scales, run.start_ns)
-    store_result(path, start, result, int(result.samples[-1, 0]) if len(result.samples) else run.start_ns)
+    store_whole(path, result_of(start, result, end_of(result, run.start_ns)))

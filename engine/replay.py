@@ -213,6 +213,12 @@ class Replay:
             progress(self._bars, self._bars)
         return self._result()
 
+    def so_far(self) -> RunResult:
+        """What the run has given until where it stands: of one that somebody stopped, or whose strategy raised."""
+        if not self._listens:  # who listens has been told up to here
+            self.account.catch_up()
+        return self._result()
+
     def run_all_bars(self) -> None:
         """Run every bar there is, without the end: what is open stays open."""
         while self.run_bars(_CHUNK):

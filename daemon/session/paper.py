@@ -19,8 +19,9 @@ import anyio.to_thread
 from adapters.captures.importing import software
 from adapters.metrics import DaemonFigures, MetricsEndpoint, refuse_taken_port
 from adapters.rest_gate import RestGate
-from adapters.store import RunEnd, StoredError, StoreWriter, prepare
+from adapters.store import RunEnd, StoredError, prepare
 from adapters.store.backups import daily_backup
+from adapters.store.writer import StoreWriter
 from adapters.tape import CLOSING, Closing
 from config.model import RunConfig
 from daemon.control.model import SessionState
