@@ -22,6 +22,7 @@ from config.kinds import (
     Named,
     Number,
     Params,
+    Paths,
     Section,
     allowed,
 )
@@ -120,6 +121,8 @@ def _type(kind: Kind) -> str:
             return "time"
         case ListOf():
             return "list"
+        case Paths():
+            return "text or list"
         case Named():
             return "name or section"
         case Section() | MapOf() | Params():
