@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from adapters.result_files import results_folder, write_results
 from adapters.run_log import write_run_log
 from adapters.summary import RunFacts
 from config.model import RunConfig
+from daemon.banding import band_of
 from daemon.markets import load_market
 from daemon.runs import figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
@@ -140,8 +142,10 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
     after_loop = time.perf_counter()
     stages.stage("Calculating metrics...")
     start_ns = min((int(market.bars.ts_ns[0]) for market in markets if len(market.bars)), default=0)
-    only = markets[0].bars.close if len(markets) == 1 else None
-    curve, trades, figures = figures_of(result, start_ns, config, only)
+    bars = tuple(market.bars for market in markets)
+    fresh_runs = partial(strategy_runs, Registry(home), config, config.symbols)
+    band = band_of(result, start_ns, config, markets, known, fresh_runs, stages)
+    curve, trades, figures = figures_of(result, start_ns, config, bars, band)
     after_figures = time.perf_counter()
     facts = _facts(config, result)
     folder = results_folder(home, facts.symbol, facts.strategy, datetime.now(UTC))
@@ -161,7 +165,6 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
         write=end - after_figures,
         total=end - begun,
     )
-    bars = tuple(market.bars for market in markets)
     return BacktestReport(folder.name, folder, facts, result, trades, figures, timings, bars, curve)
 
 
