@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from adapters.result_files import run_places, write_results
 from adapters.run_log import write_run_log
 from adapters.summary import RunFacts
 from config.model import RunConfig
+from daemon.banding import band_of
 from daemon.markets import load_market
 from daemon.runs import figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
@@ -158,8 +160,10 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
     del replay  # its records and tables are as large as all that follows
     after_loop = time.perf_counter()
     stages.stage("Calculating metrics...")
-    only = markets[0].bars.close if len(markets) == 1 else None
-    curve, trades, figures = figures_of(result, start_ns, config, only)
+    bars = tuple(market.bars for market in markets)
+    fresh_runs = partial(strategy_runs, Registry(home), config, config.symbols)
+    band = band_of(result, start_ns, config, markets, known, fresh_runs, stages)
+    curve, trades, figures = figures_of(result, start_ns, config, bars, band)
     facts = _facts(config, result)
     places = run_places(home, config.symbols, facts.strategy, datetime.now(UTC))
     folder = places.folder
@@ -192,7 +196,6 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
         write=end - after_journal,
         total=end - begun,
     )
-    bars = tuple(market.bars for market in markets)
     return BacktestReport(
         folder.name, folder, facts, result, trades, figures, timings, bars, curve, symbols, journals, store_trouble
     )  # fmt: skip

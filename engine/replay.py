@@ -48,7 +48,10 @@ class StrategyRun(msgspec.Struct, frozen=True):
 
 
 class RunResult(msgspec.Struct, frozen=True):
-    """What a run gave: every output and sample of the core, its chain, its log."""
+    """What a run gave: every output and sample of the core, its chain, its log.
+
+    `step_seqs`: the number of the last record of each step, for runs on bars.
+    """
 
     outputs: NDArray[np.int64]
     samples: NDArray[np.int64]
@@ -58,6 +61,7 @@ class RunResult(msgspec.Struct, frozen=True):
     figures: dict[str, int]
     log: list[LogLine]
     bars: int
+    step_seqs: NDArray[np.int64] | None = None
 
     def trades(self) -> list[Trade]:
         """All closed trades with exact money, in the order in which they closed."""
@@ -361,6 +365,7 @@ class Replay:
             outputs=outputs, samples=self.engine.samples(), hash=self.engine.hash,
             scales=self.scales, strategies=tuple(run.name for run in self.runs),
             figures={name: int(core[name][0]) for name in layout.FIGURES}, log=self.account.log, bars=self._bars,
+            step_seqs=self.stream.step_stops,
         )  # fmt: skip
 
 
