@@ -364,7 +364,8 @@ def test_a_no_atr_falls_back_to_bps_and_says_so(home: Path) -> None:
     (custom / "mine.py").write_text(MINE)
     slippage = "slippage={model: atr, atr_factor: 0.5, bps: 7}"
     done = cli("--home", str(home), "backtest", str(home / "config.yaml"), "--set", "symbols=[BTCUSDT]",
-               "--set", "strategy=", "--set", "strategy=mine", "--set", slippage, "--set", "initial_cash=1000000")  # fmt: skip
+               "--set", "strategy=", "--set", "strategy=mine", "--set", slippage,
+               "--set", "initial_cash=1000000")  # fmt: skip
     assert done.returncode == 0, done.stderr
     line = "BTCUSDT: slippage of 1 fills by 7 bps, as there was no ATR of 14 bars yet"
     assert line in log_of(home)
