@@ -7,6 +7,7 @@ file appears whole or not at all: it is written beside its place, flushed to the
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import os
 import re
@@ -173,10 +174,21 @@ def missing(path: Path, symbol: str, timeframe: str) -> InputMissingError:
     """Return the error for bars that are not stored: what is looked for, and the commands that make it."""
     wanted = f"--symbol {symbol} --timeframe {timeframe}"
     return InputMissingError(
-        f"Data file not found: {shown(path)}",
+        f"Data file not found: {shown(path)}{_stored_instead(path, symbol, timeframe)}",
         remedy=f"Run: tapewright data import FILE {wanted} (or: tapewright data synth {wanted};"
         f" from Binance: tapewright data download {wanted} --start DATE --end DATE)",
     )
+
+
+def _stored_instead(path: Path, symbol: str, timeframe: str) -> str:
+    """`. Did you mean BTCUSDT?`: what is stored that is like it, or nothing."""
+    known = [name for each in sorted(path.parent.glob("*.parquet")) if (name := name_of(each)) is not None]
+    frames = [frame for stored, frame in known if stored == symbol]
+    if frames:
+        return f". Of {symbol} there are bars of {', '.join(frames)}"
+    names = {stored.upper(): stored for stored, frame in known if frame == timeframe}
+    near = difflib.get_close_matches(symbol.upper(), list(names), n=1)
+    return f". Did you mean {names[near[0]]}?" if near else ""
 
 
 def shown(path: Path) -> str:

@@ -67,7 +67,10 @@ def provide(home: Path, bars: Bars, specs: Sequence[IndicatorSpec]) -> tuple[dic
         key = _key(bars, digest, spec)
         columns, problem = _load(path, key, spec)
         if problem:
-            lines.append(f"{bars.symbol}: {'/'.join(path.parts[-4:])} was damaged ({problem}): computed again")
+            lines.append(
+                f"{bars.symbol}: {'/'.join(path.parts[-4:])} was damaged ({problem}): computed again."
+                " The rest is checked by: tapewright cache list"
+            )
         if columns is None:
             frame = window.tf(spec.timeframe)
             columns = frame.ind.whole(IndicatorSpec(spec.name, spec.parameters))

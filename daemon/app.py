@@ -17,6 +17,7 @@ from adapters.run_log import write_run_log
 from adapters.summary import RunFacts
 from config.model import RunConfig
 from daemon.banding import band_of
+from daemon.fallbacks import fallback_lines
 from daemon.markets import load_market
 from daemon.runs import figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
@@ -179,7 +180,10 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
             {"name": plugin.definition.name, "source_sha256": plugin.definition.source_hash} for plugin in plugins
         ]
     write_results(folder, trades=trades, equity=curve, metrics=figures, run=document)
-    write_run_log(folder, result, [line for _, lines in loaded for line in lines])
+    fallen = fallback_lines(config.settings, result, is_book=False)
+    write_run_log(folder, result, [line for _, lines in loaded for line in lines] + fallen)
+    for line in fallen:
+        stages.stage(line)
     write_symbols(symbols, document, folder.name, told)
     store_trouble = None if storing is None else storing.trouble()
     end = time.perf_counter()

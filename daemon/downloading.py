@@ -6,26 +6,60 @@ import time
 from pathlib import Path
 
 import anyio
+import msgspec
 
-from adapters.bar_files import path_of, read_bars
+from adapters.bar_files import path_of, read_bars, shown
 from adapters.bar_quality import time_text
 from adapters.downloads.download import download
+from adapters.downloads.instruments import fetch_instrument
 from adapters.downloads.model import DownloadOrder, DownloadReport
+from adapters.instrument_files import StoredInstrument, instrument_path, write_instrument
 from adapters.rest_gate import RestGate
 from config.model import RunConfig
 from daemon.stages import Stages
 from engine.bars import IntColumn, timeframe_ns
-from engine.errors import ConfigError
+from engine.errors import ConfigError, TapewrightError
 
 
 def run_download(home: Path, order: DownloadOrder, stages: Stages) -> DownloadReport:
-    """Download, and say how far it is; raises as `download` does. An interrupt leaves what has come."""
+    """Download, and say how far it is; raises as `download` does. An interrupt leaves what has come.
+
+    With the first bars of a symbol its tick and lot are asked for too; where they are not to be had, a note says so.
+    """
 
     async def work() -> DownloadReport:
         async with RestGate() as gate:
-            return await download(gate, home, order, stages.progress)
+            report = await download(gate, home, order, stages.progress)
+            if order.kind != "bars" or instrument_path(home, order.symbol).exists():
+                return report
+            try:
+                found = await fetch_instrument(gate, order.exchange, order.symbol, order.rest, time.time_ns())
+                note = f"{described(found)}: {shown(write_instrument(home, found))}"
+            except TapewrightError as error:
+                note = f"tick and lot are not known, and are taken from the bars' decimals: {error.message}"
+            return msgspec.structs.replace(report, notes=(*report.notes, note))
 
     return anyio.run(work)
+
+
+def download_instrument(home: Path, symbol: str, exchange: str, rest: str) -> tuple[StoredInstrument, Path]:
+    """Ask a venue for tick and lot, and store them in place of those that are there.
+
+    Raises RestUnavailableError, DataError, UsageError.
+    """
+
+    async def work() -> StoredInstrument:
+        async with RestGate() as gate:
+            return await fetch_instrument(gate, exchange, symbol, rest, time.time_ns())
+
+    found = anyio.run(work)
+    return found, write_instrument(home, found)
+
+
+def described(instrument: StoredInstrument) -> str:
+    """What a venue says of an instrument, in one line."""
+    least = f", orders of at least {instrument.minimum_notional:f}" if instrument.minimum_notional else ""
+    return f"{instrument.kind}, tick {instrument.tick_size:f}, lot {instrument.lot_size:f}{least}"
 
 
 def fetch_missing(home: Path, config: RunConfig, stages: Stages, now_ns: int | None = None) -> list[DownloadReport]:

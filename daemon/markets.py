@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from pathlib import Path
 
 from adapters.bar_files import path_of, read_bars
+from adapters.bar_quality import time_text
 from adapters.funding_files import funding_path, mark_path, read_funding_table
+from adapters.instrument_files import StoredInstrument, read_instrument
 from config.model import InstrumentOverride, RunConfig
 from engine.bars import Bars
 from engine.errors import DataError, InputMissingError
@@ -31,17 +34,25 @@ def load_bars(home: Path, symbol: str, config: RunConfig) -> Bars:
     return bars
 
 
-def instrument_of(bars: Bars, override: InstrumentOverride, cash_decimals: int) -> Instrument:
-    """What the config says of a symbol; tick and lot from the decimals of the data where it says nothing.
+def instrument_of(
+    bars: Bars, override: InstrumentOverride, cash_decimals: int, listed: StoredInstrument | None = None
+) -> Instrument:
+    """What the config says of a symbol, else the venue; tick and lot from the decimals of the data where neither does.
 
-    An inferred lot is never finer than one cash unit at one tick: it is made coarser until that holds.
+    Bars that are finer than the venue's tick are of a time when it was finer: the tick is then one that both are
+    multiples of. A lot is never finer than one cash unit at one tick: it is made coarser until that holds.
     """
     tick = override.tick_size or infer_unit(bars.open, bars.high, bars.low, bars.close, noise_ulps=_NOISE_ULPS)
+    if override.tick_size is None and listed is not None:
+        tick = _common(listed.tick_size, tick)
     multiplier = Decimal(1) if override.multiplier is None else override.multiplier
-    kind = override.kind or "linear"
+    kind = override.kind or (listed.kind if listed is not None else "linear")
     lot = override.lot_size
     if lot is None:
-        lot = Decimal(1) if kind == "inverse" else infer_unit(bars.volume, noise_ulps=_NOISE_ULPS)
+        if listed is not None:
+            lot = listed.lot_size
+        else:
+            lot = Decimal(1) if kind == "inverse" else infer_unit(bars.volume, noise_ulps=_NOISE_ULPS)
         unit = Decimal(1).scaleb(-cash_decimals)
         while kind != "inverse" and (lot * tick * multiplier) % unit != 0:
             lot *= 10
@@ -50,7 +61,36 @@ def instrument_of(bars: Bars, override: InstrumentOverride, cash_decimals: int) 
         for name in ("minimum_notional", "maintenance_rate", "tiers")
         if (value := getattr(override, name)) not in (None, ())
     }
+    if listed is not None:
+        given.setdefault("minimum_notional", listed.minimum_notional)
     return Instrument(bars.symbol, tick, lot, kind=kind, multiplier=multiplier, **given)
+
+
+def _common(listed: Decimal, seen: Decimal) -> Decimal:
+    """The greatest step that a venue's tick and the step of the data are multiples of; the tick, where it goes in."""
+    if seen % listed == 0:
+        return listed
+    places = Decimal(1).scaleb(-max(0, -_exponent(listed), -_exponent(seen)))
+    return math.gcd(int(listed / places), int(seen / places)) * places
+
+
+def _exponent(step: Decimal) -> int:
+    exponent = step.as_tuple().exponent
+    assert isinstance(exponent, int), "a step is finite"
+    return exponent
+
+
+def _origin(instrument: Instrument, override: InstrumentOverride, listed: StoredInstrument | None) -> str:
+    """Where kind, tick and lot come from, in words."""
+    given = [name for name in ("kind", "tick_size", "lot_size") if getattr(override, name) is not None]
+    config = f"{' and '.join(given)} by the config, " if given else ""
+    if listed is None:
+        return f"{config}{'else ' if given else ''}from the bars' decimals"
+    asked = time_text(listed.fetched_ns)[:10]
+    text = f"{config}{'else ' if given else ''}as {listed.exchange} said on {asked}"
+    if override.tick_size is None and instrument.tick_size != listed.tick_size:
+        text += f", but the bars are finer than its tick {listed.tick_size:f}"
+    return text
 
 
 def funding_of(home: Path, bars: Bars, funding: Funding) -> tuple[FundingSeries | None, str]:
@@ -90,9 +130,11 @@ def load_market(home: Path, symbol: str, config: RunConfig) -> tuple[Market, lis
     """One market of the run, and the lines of the run's log about it."""
     bars = load_bars(home, symbol, config)
     override = config.instruments.get(symbol, InstrumentOverride())
-    instrument = instrument_of(bars, override, config.settings.cash_decimals)
+    listed = read_instrument(home, symbol)
+    instrument = instrument_of(bars, override, config.settings.cash_decimals, listed)
     funding, line = funding_of(home, bars, config.funding)
-    lines = [f"{symbol}: {instrument.kind}, tick {instrument.tick_size}, lot {instrument.lot_size}"]
+    steps = f"tick {instrument.tick_size:f}, lot {instrument.lot_size:f}"
+    lines = [f"{symbol}: {instrument.kind}, {steps}, {_origin(instrument, override, listed)}"]
     if instrument.kind == "spot" and funding is not None:
         raise DataError(
             f"{symbol}: funding is enabled, but a spot instrument pays none",

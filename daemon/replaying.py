@@ -29,6 +29,7 @@ from adapters.tape.reader import BATCH_RECORDS
 from config.document import to_document
 from config.model import RunConfig
 from daemon.driving import Loader, TapeDriver, aborted_calls
+from daemon.fallbacks import fallback_lines
 from daemon.runs import figures_of, refuse_signals_only, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
 from daemon.tape_bars import holds_bars, made_markets, stored_markets
@@ -265,7 +266,10 @@ def replay(
     results = results_folder(home, "-".join(_traded(run)), "-".join(each.name for each in run.runs), datetime.now(UTC))
     document = run_document(config, run.runs, result) | {"tape": str(folder), "tape_digest": run.facts.digest}
     write_results(results, trades=trades, equity=curve, metrics=figures, run=document)
-    write_run_log(results, result, run.notes, with_book=run.tape is not None)
+    fallen = fallback_lines(config.settings, result, is_book=run.tape is not None)
+    for line in fallen:
+        stages.stage(line)
+    write_run_log(results, result, [*run.notes, *fallen], with_book=run.tape is not None)
     _write_run(results, run, result, kept)
     if store is not None:
         stages.stage(f"Storing the run: {store}")

@@ -161,6 +161,8 @@ def run_document(config: RunConfig, runs: Sequence[StrategyRun], result: RunResu
                 "kind": scale.instrument.kind,
                 "tick_size": str(scale.instrument.tick_size),
                 "lot_size": str(scale.instrument.lot_size),
+                "multiplier": str(scale.instrument.multiplier),
+                "minimum_notional": str(scale.instrument.minimum_notional),
             }
             for scale in result.scales
         ],

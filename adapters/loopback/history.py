@@ -5,6 +5,7 @@ A folder that is laid out as a home's `data/` is read; so an exchange on this ma
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,17 @@ import numpy as np
 from adapters.bar_catalog import stored_paths
 from adapters.bar_files import FIELDS, name_of, read_bars
 from adapters.funding_files import read_mark, read_stored
+from adapters.instrument_files import read_instrument
 from adapters.loopback.candles import INTERVALS_MS
+from adapters.loopback.market import ListedMarket
 from engine.bars import NS_PER_MS, Bars, FloatColumn, IntColumn
 from engine.errors import InputMissingError
+from engine.precision import infer_unit
 
 Columns = tuple[IntColumn, list[FloatColumn]]
 _MARK_TIMEFRAME = "8h"
+_QUOTES = ("USDT", "USDC", "BUSD", "BTC")
+_NOISE_ULPS = 2
 
 
 class History:
@@ -27,6 +33,7 @@ class History:
         self._bars: dict[tuple[str, str], Columns] = {}
         self._marks: dict[tuple[str, str], Columns] = {}
         self._funding: dict[str, Columns] = {}
+        self.instruments: dict[str, ListedMarket] = {}
 
     @property
     def symbols(self) -> set[str]:
@@ -36,6 +43,13 @@ class History:
     def add_bars(self, bars: Bars) -> None:
         """Give out bars."""
         self._bars[bars.symbol, bars.timeframe] = (bars.ts_ns, [getattr(bars, field) for field in FIELDS])
+
+    def add_instrument(self, symbol: str, tick_size: Decimal, lot_size: Decimal) -> None:
+        """List an instrument."""
+        quote = next((name for name in _QUOTES if symbol.endswith(name)), "")
+        self.instruments[symbol] = ListedMarket(
+            symbol, symbol.removesuffix(quote), quote, tick_size, lot_size, _places(tick_size), _places(lot_size)
+        )
 
     def add_marks(self, symbol: str, ts_ns: IntColumn, opens: FloatColumn, timeframe: str = _MARK_TIMEFRAME) -> None:
         """Give out mark prices, as candles whose four prices are the same."""
@@ -78,7 +92,14 @@ def read_history(home: Path) -> History:
         named = name_of(path)
         assert named is not None, "the catalogue lists named files"
         if named[1] in INTERVALS_MS:
-            history.add_bars(read_bars(path, *named))
+            bars = read_bars(path, *named)
+            history.add_bars(bars)
+            kept = read_instrument(home, bars.symbol)
+            if kept is not None:
+                history.add_instrument(bars.symbol, kept.tick_size, kept.lot_size)
+            elif bars.symbol not in history.instruments:
+                tick = infer_unit(bars.open, bars.high, bars.low, bars.close, noise_ulps=_NOISE_ULPS)
+                history.add_instrument(bars.symbol, tick, infer_unit(bars.volume, noise_ulps=_NOISE_ULPS))
     for path in sorted((home / "data" / "funding").glob("*.parquet")):
         series = read_stored(path, path.stem, "funding")
         history.add_funding(path.stem, series.ts_ns, series.values)
@@ -104,6 +125,12 @@ def _chosen(
     texts = zip(*([_text(value) for value in column[first:stop]] for column in values), strict=True)
     times = (ts_ns[first:stop] // NS_PER_MS).tolist()
     return [(time_ms, list(row)) for time_ms, row in zip(times, texts, strict=True)]
+
+
+def _places(step: Decimal) -> int:
+    exponent = step.normalize().as_tuple().exponent
+    assert isinstance(exponent, int), "a step is finite"
+    return max(0, -exponent)
 
 
 def _text(value: float) -> str:

@@ -14,7 +14,7 @@ from adapters.loopback.market import Board, ListedMarket, Market
 _DEPTH_WEIGHTS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
 _KLINES_MOST = 1_500
 _SPOT_MOST = 1_000
-_SPOT = ("ping", "time", "klines")
+_SPOT = ("ping", "time", "klines", "exchangeInfo")
 _FUNDING_MOST = 1_000
 _WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1m"
 _MINUTE_MS = 60_000
@@ -80,7 +80,12 @@ class RestApi:
         self._weight += _DEPTH_WEIGHTS.get(int(limit) if limit.isdigit() else 0, 1) if is_depth else 1
         return self._weight
 
-    def _exchange_info(self, _request: web.Request) -> object:
+    def _exchange_info(self, request: web.Request) -> object:
+        boards = self._market.boards.values()
+        listed = {**self._history.instruments, **{board.listed.symbol: board.listed for board in boards}}
+        if request.path.startswith("/api/"):
+            symbols = [_spot_info(each) for each in listed.values()]
+            return {"timezone": "UTC", "serverTime": self._now_ms(), "symbols": symbols}
         return {
             "timezone": "UTC",
             "serverTime": self._now_ms(),
@@ -92,7 +97,7 @@ class RestApi:
             ],
             "exchangeFilters": [],
             "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
-            "symbols": [_symbol_info(board.listed) for board in self._market.boards.values()],
+            "symbols": [_symbol_info(each) for each in listed.values()],
         }
 
     def _depth(self, request: web.Request) -> object:
@@ -172,6 +177,21 @@ def _optional(request: web.Request, name: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) > 0):
         raise VenueError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'.")
     return int(text)
+
+
+def _spot_info(listed: ListedMarket) -> dict[str, object]:
+    tick, lot = f"{listed.tick_size:f}", f"{listed.lot_size:f}"
+    return {
+        "symbol": listed.symbol,
+        "status": "TRADING",
+        "baseAsset": listed.base,
+        "quoteAsset": listed.quote,
+        "filters": [
+            {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000", "tickSize": tick},
+            {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": "9000", "stepSize": lot},
+            {"filterType": "NOTIONAL", "minNotional": "5.00000000", "applyMinToMarket": True},
+        ],
+    }
 
 
 def _symbol_info(listed: ListedMarket) -> dict[str, object]:

@@ -31,6 +31,8 @@ def list_(context: typer.Context, *, as_json: Json = False) -> None:
             f"{entry.symbol:12} {entry.spec:24} {entry.rows:>11,} rows {entry.bytes:>13,} bytes  {entry.state}{note}"
         )
     typer.echo(f"{len(found)} entries, {sum(entry.bytes for entry in found):,} bytes")
+    if any(entry.state == "damaged" for entry in found):
+        typer.echo("Remove what is damaged with: tapewright cache clean --unusable. Runs compute it again.")
 
 
 @app.command()

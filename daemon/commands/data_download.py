@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
@@ -16,7 +16,7 @@ from engine.errors import EXIT_FINDINGS, UsageError
 
 if TYPE_CHECKING:
     from adapters.data_catalog import StoredFile
-    from adapters.downloads.model import DownloadReport
+    from adapters.downloads.model import DownloadKind, DownloadReport
 
 _MARK_TIMEFRAME = "8h"  # what funding is paid on
 
@@ -34,6 +34,7 @@ class Kind(StrEnum):
     bars = "bars"
     funding = "funding"
     mark = "mark"
+    instrument = "instrument"
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -42,11 +43,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 def download(
     context: typer.Context,
     symbol: Annotated[str, typer.Option(help="As the venue calls it, such as BTCUSDT.")],
-    start: Annotated[str, typer.Option(help="First instant, UTC: 2022-01-01, or 2022-01-01T08:00.")],
+    start: Annotated[str, typer.Option(help="First instant, UTC: 2022-01-01, or 2022-01-01T08:00.")] = "",
     end: Annotated[str, typer.Option(help="The instant after the last [now].")] = "",
     timeframe: Annotated[str, typer.Option(help="Such as 1m, 15m, 4h, 1d; of mark prices [8h].")] = "",
     exchange: Annotated[Venue, typer.Option(help="USD-M futures, or spot.")] = Venue.BINANCE_FUTURES,
-    kind: Annotated[Kind, typer.Option(help="Bars, settled funding, or mark prices.")] = Kind.bars,
+    kind: Annotated[Kind, typer.Option(help="Bars, settled funding, mark prices, or tick and lot.")] = Kind.bars,
     rest: Annotated[str, typer.Option(help="Address in place of the venue's own, as http://127.0.0.1:8765.")] = "",
     as_json: Json = False,
 ) -> None:
@@ -55,6 +56,11 @@ def download(
         raise UsageError("The timeframe of the bars is not given", remedy="Give it, such as --timeframe 1m.")
     if rest and not rest.startswith(("http://", "https://")):
         raise UsageError(f"--rest {rest} is no REST address", remedy="Write it with its scheme, as https://host.")
+    if kind is Kind.instrument:
+        _download_instrument(context.obj.home, symbol, exchange, rest, as_json=as_json)
+        return
+    if not start:
+        raise UsageError("Where to begin is not given", remedy="Give it, such as --start 2022-01-01.")
     start_ns = _moment_ns("--start", start)
     end_ns = _moment_ns("--end", end) if end else time.time_ns()
     from adapters.downloads.model import DownloadOrder
@@ -62,7 +68,7 @@ def download(
     from daemon.stages import Quiet, Terminal
 
     timeframe = "" if kind is Kind.funding else timeframe or _MARK_TIMEFRAME
-    order = DownloadOrder(symbol, timeframe, start_ns, end_ns, exchange.value, kind.value, rest)
+    order = DownloadOrder(symbol, timeframe, start_ns, end_ns, exchange.value, _rows_of(kind), rest)
     report = run_download(context.obj.home, order, Quiet() if as_json else Terminal(unit="rows"))
     if as_json:
         import msgspec
@@ -70,6 +76,31 @@ def download(
         typer.echo(msgspec.json.encode(report).decode())
         return
     typer.echo("\n".join(_report_lines(report)))
+
+
+def _rows_of(kind: Kind) -> DownloadKind:
+    match kind:
+        case Kind.bars | Kind.instrument:
+            return "bars"
+        case Kind.funding:
+            return "funding"
+        case Kind.mark:
+            return "mark"
+        case _:
+            assert_never(kind)
+
+
+def _download_instrument(home: Path, symbol: str, exchange: Venue, rest: str, *, as_json: bool) -> None:
+    from adapters.bar_files import shown
+    from daemon.downloading import described, download_instrument
+
+    found, path = download_instrument(home, symbol, exchange.value, rest)
+    if as_json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(found).decode())
+    else:
+        typer.echo(f"{symbol} of {exchange.value}: {described(found)}: {shown(path)}\n  from {found.source}")
 
 
 def list_(context: typer.Context, as_json: Json = False) -> None:

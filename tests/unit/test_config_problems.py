@@ -295,7 +295,7 @@ def test_the_tables_leave_no_field_out() -> None:
 
 
 def test_all_at_once_in_the_order_of_the_file() -> None:
-    text = "\n".join(line for line, _ in FILE_CASES[:1] + CASES[:3] + CASES[32:38]).replace("; ", "\n")
+    text = "\n".join(line for line, _ in FILE_CASES[:1] + CASES[1:4] + CASES[32:38]).replace("; ", "\n")
     lines = [int(problem.split(":")[1]) for problem in problems(text)]
     assert len(lines) > 8
     assert lines == sorted(lines)
