@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from config.document import to_document
 from config.model import RunConfig, StrategyEntry
@@ -79,9 +80,8 @@ def _strategy_run(
     return StrategyRun(entry.id, strategy, params, markets, entry.timeframe)
 
 
-def _equity_curve(result: RunResult, start_ns: int, cash_decimals: int) -> EquityCurve:
-    """One row a step; the closing of positions at the end replaces the last step's row."""
-    samples = result.samples
+def equity_curve(samples: NDArray[np.int64], start_ns: int, cash_decimals: int) -> EquityCurve:
+    """One row a step of a run's samples (n, 4); the closing of positions at the end replaces the last step's row."""
     if len(samples) > 1 and samples[-1, 0] == samples[-2, 0]:
         samples = np.concatenate((samples[:-2], samples[-1:]))
     ts_ns, equity, exposure, margin = (np.ascontiguousarray(samples[:, word]) for word in range(4))
@@ -113,7 +113,7 @@ def figures_of(
 ) -> tuple[EquityCurve, list[Trade], Metrics]:
     """The curve, the trades and every figure; `closes`, one price a bar, gives buy-and-hold."""
     decimals = config.settings.cash_decimals
-    curve, trades = _equity_curve(result, start_ns, decimals), result.trades()
+    curve, trades = equity_curve(result.samples, start_ns, decimals), result.trades()
     unit = Decimal(1).scaleb(-decimals)
     costs = CostFigures(
         fees=result.figures["fees"] * unit,
