@@ -8,7 +8,7 @@ from typing import get_args
 import msgspec
 
 from config.model import RunConfig
-from daemon.runs import curve_of
+from daemon.runs import equity_curve
 from daemon.stages import Stages
 from engine.errors import TapewrightError
 from engine.figures.band import EquityBand, envelope
@@ -30,7 +30,7 @@ def band_of(
     execution = config.settings.execution
     others = [choice for choice in get_args(SameBarPriority) if choice != execution.same_bar_priority]
     stages.stage(f"Running again under {len(others)} other same-bar priorities...")
-    curves = []
+    curves, decimals = [], config.settings.cash_decimals
     for choice in others:
         changed = msgspec.structs.replace(execution, same_bar_priority=choice)
         settings = msgspec.structs.replace(config.settings, execution=changed)
@@ -39,5 +39,5 @@ def band_of(
         except TapewrightError as error:
             stages.stage(f"No band of equity: the run under {choice} stopped: {error.message}")
             return None
-        curves.append(curve_of(found, start_ns, config))
-    return envelope(curve_of(result, start_ns, config), curves)
+        curves.append(equity_curve(found.samples, start_ns, decimals))
+    return envelope(equity_curve(result.samples, start_ns, decimals), curves)

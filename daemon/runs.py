@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from config.document import to_document
 from config.model import RunConfig, StrategyEntry
@@ -84,20 +85,14 @@ def _strategy_run(
     return StrategyRun(entry.id, strategy, params, markets, entry.timeframe)
 
 
-def _equity_curve(result: RunResult, start_ns: int, cash_decimals: int) -> EquityCurve:
-    """One row a step; the closing of positions at the end replaces the last step's row."""
-    samples = result.samples
+def equity_curve(samples: NDArray[np.int64], start_ns: int, cash_decimals: int) -> EquityCurve:
+    """One row a step of a run's samples (n, 4); the closing of positions at the end replaces the last step's row."""
     if len(samples) > 1 and samples[-1, 0] == samples[-2, 0]:
         samples = np.concatenate((samples[:-2], samples[-1:]))
     ts_ns, equity, exposure, margin = (np.ascontiguousarray(samples[:, word]) for word in range(4))
     if len(ts_ns):  # a session's clock runs already while its documents are written, before the first record
         start_ns = min(start_ns, int(ts_ns[0]))
     return EquityCurve(start_ns, ts_ns, equity, exposure, margin, cash_decimals)
-
-
-def curve_of(result: RunResult, start_ns: int, config: RunConfig) -> EquityCurve:
-    """The equity curve of a run that began at `start_ns`, when the starting balance stood."""
-    return _equity_curve(result, start_ns, config.settings.cash_decimals)
 
 
 def figures_of(
@@ -107,7 +102,7 @@ def figures_of(
 
     One market's closes give buy-and-hold.
     """
-    curve = curve_of(result, start_ns, config)
+    curve = equity_curve(result.samples, start_ns, config.settings.cash_decimals)
     trades = with_risk(result.trades(), result, _sized_by_risk(config))
     return curve, trades, metrics_of(result, curve, trades, config, bars, band)
 

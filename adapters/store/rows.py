@@ -40,6 +40,12 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "equity_curve": ("run_id", "n", "ts_ns", "equity", "exposure", "margin"),
 }  # fmt: skip
 """What is written of each table, in the order of a row's values."""
+NULLABLE = {
+    "strategy_orders": frozenset(COLUMNS["strategy_orders"][11:]),
+    "strategy_fills": frozenset(COLUMNS["strategy_fills"][19:]),
+    "risk_events": frozenset(("strategy",)),
+}
+"""Columns that may hold None."""
 EVENT_TABLES = tuple(table for table in COLUMNS if table != "equity_curve")
 """Those whose rows are outputs."""
 

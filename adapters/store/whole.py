@@ -16,7 +16,7 @@ import msgspec
 
 from adapters.store import statements, values
 from adapters.store.progress import Progress, next_rows
-from adapters.store.rows import TableRows, sample_rows
+from adapters.store.rows import COLUMNS, NULLABLE, Column, TableRows, sample_rows
 from adapters.store.runs import Batch, FinishedRun, Position, RunEnd, StoredRun
 from adapters.store.schema import connect, prepare, sqlite_trouble
 from engine.errors import DataError
@@ -89,23 +89,28 @@ def _pieces(run_id: int, run: FinishedRun) -> Iterator[Batch]:
 
 
 def _insert(connection: sqlite3.Connection, run_id: int, table: TableRows) -> None:
-    width = len(table.columns) - 1
+    """Put rows in, many a statement; columns that hold nothing but None are left to be NULL."""
+    columns: list[Column] = []
+    names: dict[str, bool] = {}
+    for name, column in zip(COLUMNS[table.table][1:], table.columns[1:], strict=True):
+        missing = column.count(None) if name in NULLABLE.get(table.table, ()) else 0
+        if missing < len(column):
+            names[name] = missing > 0
+            columns.append(["" if value is None else value for value in column] if missing else column)
     most = connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) - 1
-    size = max(1, min(ROWS_A_STATEMENT_MAX, most // width))
+    size = max(1, min(ROWS_A_STATEMENT_MAX, most // len(columns)))
     whole = len(table) // size * size
     if whole:
-        sql = statements.insert_many(table.table, size)
-        connection.executemany(sql, (_flat(run_id, table, first, first + size) for first in range(0, whole, size)))
+        sql = statements.insert_many(table.table, names, size)
+        connection.executemany(sql, (_flat(run_id, columns, first, first + size) for first in range(0, whole, size)))
     if whole < len(table):
-        sql = statements.insert_many(table.table, len(table) - whole)
-        connection.execute(sql, _flat(run_id, table, whole, len(table)))
+        sql = statements.insert_many(table.table, names, len(table) - whole)
+        connection.execute(sql, _flat(run_id, columns, whole, len(table)))
 
 
-def _flat(run_id: int, table: TableRows, start: int, stop: int) -> list[Any]:
+def _flat(run_id: int, columns: list[Column], start: int, stop: int) -> list[Any]:
     """Values for `insert_many`: the run's id, then row after row."""
-    columns = table.columns[1:]
-    width = len(columns)
-    found: list[Any] = [run_id] * (1 + width * (stop - start))
+    found: list[Any] = [run_id] * (1 + len(columns) * (stop - start))
     for place, column in enumerate(columns):
-        found[1 + place :: width] = column[start:stop]
+        found[1 + place :: len(columns)] = column[start:stop]
     return found
