@@ -18,6 +18,7 @@ from daemon.cli import run
 from engine.bars import Bars
 from tests.reports import embedded
 
+SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "ohlcv"
 BARS = 20_160
 LATE = 5_000  # bars that the second symbol begins later
 CONFIG = """symbols: [ONE, TWO]
@@ -248,3 +249,49 @@ def test_a_report_for_each_symbol_and_for_the_account(home: Path, capsys: pytest
         assert page.trade_spans.trade.count == result["trades"]
         assert page.equity.time.count == result["bars"]
         assert page.stats == result["figures"]
+
+
+# The document's config, as printed.
+PRINTED = """\
+symbols: ["BTCUSDT", "ETHUSDT"]      # Assets to test
+timeframe: "1m"                      # Engine timeframe
+strategy:
+  entry:
+    name: "ema_cross"               # File: strategies/entry/ema_cross.py
+    params: {fast: 20, slow: 50}    # Strategy parameters
+  exit:
+    name: "fixed_tp_sl"             # File: strategies/exit/fixed_tp_sl.py
+    params: {tp: 0.05, sl: 0.02}    # TP 5%, SL 2%
+indicators:                         # List of required indicators
+  - sma_20_1m
+  - rsi_14_1m
+  - ema_50_4h
+"""
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not SHARED.exists(), reason="../shared/data is absent")
+def test_document_bs_example_on_real_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """January 2022 of both symbols, with every file and column that the document names."""
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        source = SHARED / f"binance_spot_{symbol}_1m_2022.parquet"
+        arguments = ["data", "import", str(source), "--symbol", symbol, "--timeframe", "1m"]
+        assert run(["--home", str(tmp_path), *arguments]) == 0
+    (tmp_path / "both.yaml").write_text(PRINTED, encoding="utf-8")
+    capsys.readouterr()
+    found = _backtest(tmp_path, capsys, "--set", "end=2022-02-01")
+    total = 0
+    for symbol, folder in _folders(found).items():
+        journal, trades = _journal(found, symbol), _trades(folder)
+        assert len(journal) == 31 * 1_440
+        assert journal.columns == [*FIRST, "sma_20_1m", "rsi_14_1m", "ema_50_4h", "ema_20_1m", "ema_50_1m"]
+        assert journal.null_count().row(0)[-5:] == (19, 14, 50 * 240 - 1, 19, 49)
+        begun = journal.filter(pl.col("in_position").cast(pl.Int8).diff() == 1)
+        assert len(trades) > 10
+        assert begun["timestamp"].to_list() == trades["entry_time"].dt.cast_time_unit("ms").to_list()
+        signals = journal.filter("entry_signal")["timestamp"].dt.offset_by("1m").to_list()
+        assert signals == begun["timestamp"].to_list()
+        equity = pl.read_parquet(Path(folder) / "equity.parquet")
+        total += equity["equity_units"] - 10_000 * 10**8
+    account = pl.read_parquet(Path(found["folder"]) / "equity.parquet")
+    assert (total + 10_000 * 10**8).to_list() == account["equity_units"].to_list()
