@@ -82,7 +82,6 @@ def _line(figures: Metrics) -> dict[str, Cell]:
         "Drawdown": _drawdown(equity.max_drawdown),
         "Sharpe": (_number(equity.sharpe), _tone(equity.sharpe)),
         "Factor": (_number(trades.profit_factor), _tone(trades.profit_factor, even=1)),
-        "In market": (_percent(figures.exposure.time_in_market, signed=False), ""),
         "Fees": (_money(costs.fees), ""),
         "Funding": (_money(costs.funding), ""),
     }
