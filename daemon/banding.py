@@ -40,4 +40,7 @@ def band_of(
             stages.stage(f"No band of equity: the run under {choice} stopped: {error.message}")
             return None
         curves.append(curve_of(found, start_ns, config))
-    return envelope(curve_of(result, start_ns, config), curves)
+    band = envelope(curve_of(result, start_ns, config), curves)
+    unit = 10.0**-config.settings.cash_decimals
+    stages.stage(f"Equity may differ by {band.final * unit:,.2f} at the end, by {band.widest * unit:,.2f} at most")
+    return band
