@@ -23,7 +23,6 @@ from engine.figures import money
 from engine.figures.band import EquityBand
 from engine.figures.definitions import definitions
 from engine.figures.diagnostics import diagnostics_json
-from engine.figures.like import like_json
 from engine.figures.equity import EquityCurve, drawdown_series
 from engine.figures.metrics import Metrics, as_json
 from engine.figures.trades import Trade
@@ -173,7 +172,7 @@ def write_metrics(path: Path, metrics: Metrics, run: Mapping[str, Any]) -> Path:
     if metrics.diagnostics is not None:
         document["diagnostics"] = diagnostics_json(metrics.diagnostics, metrics.cash_decimals)
     if metrics.like:
-        document["like"] = like_json(metrics.like)
+        document["like"] = metrics.like
     data = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2) + b"\n"
     return put_file(path, lambda place: place.write_bytes(data))
 

@@ -124,7 +124,8 @@ def backtest(
 ) -> BacktestReport:  # fmt: skip
     """Run a config on stored data and write its results under the home folder.
 
-    `like`: packages by whose definitions figures are wanted too. Raises a TapewrightError with its remedy for every expected trouble; then nothing is written.
+    `like`: packages by whose definitions figures are wanted too. Raises a TapewrightError with its remedy for every
+    expected trouble; then nothing is written.
     """
     stages = stages or Quiet()
     begun = time.perf_counter()

@@ -17,7 +17,7 @@ from engine.figures.band import EquityBand
 from engine.figures.diagnostics import diagnose
 from engine.figures.equity import EquityCurve
 from engine.figures.fill_costs import fill_costs
-from engine.figures.like import LikeFigures, like_figures, like_input
+from engine.figures.like_input import LikeReport
 from engine.figures.metrics import CostFigures, Metrics, metrics
 from engine.figures.money import to_units
 from engine.figures.risk_taken import with_risk
@@ -143,7 +143,9 @@ def metrics_of(
 def _like(
     names: Sequence[str], result: RunResult, curve: EquityCurve, trades: Sequence[Trade], config: RunConfig,
     bars: Sequence[Bars],
-) -> dict[str, LikeFigures]:  # fmt: skip
+) -> dict[str, LikeReport]:  # fmt: skip
+    from engine.figures.like import like_input, like_report
+
     steps = trade_steps(result, trades)
     assert steps is not None, "a run with bars has steps"
     settings = config.settings
@@ -152,7 +154,7 @@ def _like(
         bar_ns=timeframe_ns(config.timeframe), closes=bars[0].close if len(bars) == 1 else None, entry_bars=steps[0],
         exit_bars=steps[1],
     )  # fmt: skip
-    return {name: like_figures(name, made_of) for name in names}
+    return {name: like_report(name, made_of) for name in names}
 
 
 def _sized_by_risk(config: RunConfig) -> dict[str, Decimal]:

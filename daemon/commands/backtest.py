@@ -109,11 +109,9 @@ def checked_packages(names: Sequence[str]) -> tuple[str, ...]:
 
 def print_like(metrics: Metrics) -> None:
     """Print the figures by other packages' definitions, a figure a line."""
-    from engine.figures.like import PACKAGES
-
-    for name, figures in metrics.like.items():
-        print(f"By the definitions of {name} {PACKAGES[name].version}:")
-        for figure, value in figures.items():
+    for name, found in metrics.like.items():
+        print(f"By the definitions of {name} {found.version}:")
+        for figure, value in found.figures.items():
             print(
                 f"  {figure:<38}{'-' if value is None else format(value, ',.6g' if isinstance(value, float) else ',')}"
             )
@@ -148,12 +146,9 @@ def as_document(report: BacktestReport) -> dict[str, Any]:
         "sortino": metrics.equity.sortino,
         "ambiguous_bars": figures["ambiguous_bars"],
         "figures": figures_as_json(metrics),
-<<<<<<< HEAD
         "journals": {symbol: str(path) for symbol, path in report.journals.items()},
         **({"symbol_results": [_symbol_document(output) for output in report.symbols]} if report.symbols else {}),
-=======
-        "like": metrics.like,
->>>>>>> b9dbebf (Figures by the definitions of quantstats, backtesting.py and freqtrade)
+        **({"like": {name: found.figures for name, found in metrics.like.items()}} if metrics.like else {}),
         "load_seconds": round(report.timings.load, 6),
         "loop_seconds": round(report.timings.loop, 6),
         "journal_seconds": round(report.timings.journal, 6),

@@ -7,7 +7,6 @@ not a finite number is None. Nothing of the packages is needed: the definitions 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -17,11 +16,9 @@ from engine.errors import UsageError
 from engine.figures.equity import EquityCurve, daily_equity, equity_from_start
 from engine.figures.like_backtesting import backtesting_figures
 from engine.figures.like_freqtrade import freqtrade_figures
-from engine.figures.like_input import LikeInput
+from engine.figures.like_input import LikeFigures, LikeInput, LikeReport
 from engine.figures.like_quantstats import quantstats_figures
 from engine.figures.trades import Trade
-
-LikeFigures: TypeAlias = dict[str, float | int | None]
 
 
 class Package(msgspec.Struct, frozen=True):
@@ -29,7 +26,7 @@ class Package(msgspec.Struct, frozen=True):
 
     version: str
     figures: Callable[[LikeInput], Mapping[str, float]]
-    note: str
+    made_of: str
 
 
 PACKAGES: dict[str, Package] = {
@@ -70,6 +67,11 @@ def like_figures(name: str, given: LikeInput | None) -> LikeFigures:
     return {figure: _finite(value) for figure, value in found.items()}
 
 
+def like_report(name: str, given: LikeInput | None) -> LikeReport:
+    """The same with the package's version and what its figures are made of."""
+    return LikeReport(PACKAGES[name].version, PACKAGES[name].made_of, like_figures(name, given))
+
+
 def like_input(
     curve: EquityCurve, trades: Sequence[Trade], *, initial_units: int, bar_ns: int, closes: FloatColumn | None,
     entry_bars: IntColumn, exit_bars: IntColumn,
@@ -97,14 +99,6 @@ def like_input(
 
 def _closing_order(trades: Sequence[Trade]) -> list[tuple[int, Trade]]:
     return sorted(enumerate(trades), key=lambda each: (each[1].exit_ts_ns, each[1].trade_id))
-
-
-def like_json(found: Mapping[str, LikeFigures]) -> dict[str, Any]:
-    """Figures as JSON says them, each package with its version and what its figures are made of."""
-    return {
-        name: {"version": PACKAGES[name].version, "made_of": PACKAGES[name].note, "figures": figures}
-        for name, figures in found.items()
-    }
 
 
 def _finite(value: float) -> float | int | None:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 import numpy as np
 
 from engine.bars import FloatColumn, IntColumn
 from engine.figures.trades import Trade
+
+LikeFigures: TypeAlias = dict[str, float | int | None]
+
+
+class LikeReport(msgspec.Struct, frozen=True):
+    """One package's figures of a run: the version whose definitions they are, and what they are made of."""
+
+    version: str
+    made_of: str
+    figures: LikeFigures
 
 
 class LikeInput(msgspec.Struct, frozen=True):

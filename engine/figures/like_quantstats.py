@@ -131,7 +131,7 @@ def _of_wins(basis: _Basis) -> dict[str, float]:
         "cpc_index": factor * basis.win_rate * payoff,
         "consecutive_wins": _longest(returns > 0),
         "consecutive_losses": _longest(returns < 0),
-        "risk_of_ruin": ((1 - basis.win_rate) / (1 + basis.win_rate)) ** len(returns),
+        "risk_of_ruin": math.pow((1 - basis.win_rate) / (1 + basis.win_rate), len(returns)),
     }
 
 
@@ -160,7 +160,7 @@ def _skew(values: FloatColumn) -> float:
     second, third = float((apart**2).sum()), float((apart**3).sum())
     if second == 0:
         return float("nan")
-    return count * math.sqrt(count - 1) / (count - 2) * (third / second**1.5)
+    return count * math.sqrt(count - 1) / (count - 2) * (third / math.pow(second, 1.5))
 
 
 def _kurtosis(values: FloatColumn) -> float:
