@@ -171,6 +171,8 @@ def write_metrics(path: Path, metrics: Metrics, run: Mapping[str, Any]) -> Path:
     }
     if metrics.diagnostics is not None:
         document["diagnostics"] = diagnostics_json(metrics.diagnostics, metrics.cash_decimals)
+    if metrics.like:
+        document["like"] = metrics.like
     data = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2) + b"\n"
     return put_file(path, lambda place: place.write_bytes(data))
 

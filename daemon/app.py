@@ -120,10 +120,13 @@ def _indicators(
     return found
 
 
-def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> BacktestReport:
+def backtest(
+    home: Path, config: RunConfig, stages: Stages | None = None, *, like: Sequence[str] = ()
+) -> BacktestReport:  # fmt: skip
     """Run a config on stored data and write its results under the home folder.
 
-    Raises a TapewrightError with its remedy for every expected trouble; then nothing is written.
+    `like`: packages by whose definitions figures are wanted too. Raises a TapewrightError with its remedy for every
+    expected trouble; then nothing is written.
     """
     stages = stages or Quiet()
     begun = time.perf_counter()
@@ -164,7 +167,7 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
     bars = tuple(market.bars for market in markets)
     fresh_runs = partial(strategy_runs, Registry(home), config, config.symbols)
     band = band_of(result, start_ns, config, markets, known, fresh_runs, stages)
-    curve, trades, figures = figures_of(result, start_ns, config, bars, band)
+    curve, trades, figures = figures_of(result, start_ns, config, bars, band, like)
     facts = _facts(config, result)
     places = run_places(home, config.symbols, facts.strategy, datetime.now(UTC))
     folder = places.folder

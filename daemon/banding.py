@@ -40,4 +40,7 @@ def band_of(
             stages.stage(f"No band of equity: the run under {choice} stopped: {error.message}")
             return None
         curves.append(equity_curve(found.samples, start_ns, decimals))
-    return envelope(equity_curve(result.samples, start_ns, decimals), curves)
+    band = envelope(equity_curve(result.samples, start_ns, decimals), curves)
+    unit = 10.0**-decimals
+    stages.stage(f"Equity may differ by {band.final * unit:,.2f} at the end, by {band.widest * unit:,.2f} at most")
+    return band

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 
 from config.document import to_document
 from config.model import RunConfig, StrategyEntry
-from engine.bars import Bars
+from engine.bars import Bars, timeframe_ns
 from engine.errors import ConfigError, StrategyError
 from engine.figures.band import EquityBand
 from engine.figures.diagnostics import diagnose
 from engine.figures.equity import EquityCurve
 from engine.figures.fill_costs import fill_costs
+from engine.figures.like_input import LikeReport
 from engine.figures.metrics import CostFigures, Metrics, metrics
 from engine.figures.money import to_units
 from engine.figures.risk_taken import with_risk
-from engine.figures.steps import open_at_end
+from engine.figures.steps import open_at_end, trade_steps
 from engine.figures.trades import Trade
 from engine.frames import length_over
 from engine.indicators import parse_spec
@@ -96,15 +97,18 @@ def equity_curve(samples: NDArray[np.int64], start_ns: int, cash_decimals: int) 
 
 
 def figures_of(
-    result: RunResult, start_ns: int, config: RunConfig, bars: Sequence[Bars], band: EquityBand | None = None
-) -> tuple[EquityCurve, list[Trade], Metrics]:
+    result: RunResult, start_ns: int, config: RunConfig, bars: Sequence[Bars], band: EquityBand | None = None,
+    like: Sequence[str] = (),
+) -> tuple[EquityCurve, list[Trade], Metrics]:  # fmt: skip
     """The curve, the trades and every figure; `bars` are the markets' in order, none on books and prints.
 
-    One market's closes give buy-and-hold.
+    One market's closes give buy-and-hold. `like`: packages by whose definitions figures are wanted too.
     """
     curve = equity_curve(result.samples, start_ns, config.settings.cash_decimals)
     trades = with_risk(result.trades(), result, _sized_by_risk(config))
-    return curve, trades, metrics_of(result, curve, trades, config, bars, band)
+    figures = metrics_of(result, curve, trades, config, bars, band)
+    alike = _like(like, result, curve, trades, config, bars) if like else {}
+    return curve, trades, msgspec.structs.replace(figures, like=alike)
 
 
 def metrics_of(
@@ -129,6 +133,23 @@ def metrics_of(
         window_bars=config.diagnostics.regime_bars, band=band,
     )  # fmt: skip
     return msgspec.structs.replace(figures, diagnostics=found)
+
+
+def _like(
+    names: Sequence[str], result: RunResult, curve: EquityCurve, trades: Sequence[Trade], config: RunConfig,
+    bars: Sequence[Bars],
+) -> dict[str, LikeReport]:  # fmt: skip
+    from engine.figures.like import like_input, like_report
+
+    steps = trade_steps(result, trades)
+    assert steps is not None, "a run with bars has steps"
+    settings = config.settings
+    made_of = like_input(
+        curve, trades, initial_units=to_units(settings.initial_cash, settings.cash_decimals),
+        bar_ns=timeframe_ns(config.timeframe), closes=bars[0].close if len(bars) == 1 else None, entry_bars=steps[0],
+        exit_bars=steps[1],
+    )  # fmt: skip
+    return {name: like_report(name, made_of) for name in names}
 
 
 def _sized_by_risk(config: RunConfig) -> dict[str, Decimal]:

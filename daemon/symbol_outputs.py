@@ -14,7 +14,7 @@ from adapters.result_files import RunPlaces, write_results
 from adapters.summary import RunFacts
 from config.model import RunConfig
 from daemon.runs import metrics_of
-from engine.bars import Bars, timeframe_ns
+from engine.bars import Bars, IntColumn, timeframe_ns
 from engine.figures import money
 from engine.figures.equity import EquityCurve
 from engine.figures.metrics import Metrics
@@ -128,13 +128,15 @@ def _output(
         rows.exposure[steps], rows.margin[steps], settings.cash_decimals,
     )  # fmt: skip
     own_trades = [trade for trade in trades if trade.symbol == bars.symbol]
-    own_result = _restricted(result, index, bars, curve, initial)
+    own_result = _restricted(result, index, bars, curve, initial, timeline.bar_steps[index])
     figures = metrics_of(own_result, curve, own_trades, config, (bars,))
     own_facts = msgspec.structs.replace(facts, symbol=bars.symbol, ambiguous_bars=None)
     return SymbolOutput(folder, own_facts, own_result, bars, curve, own_trades, figures)
 
 
-def _restricted(result: RunResult, index: int, bars: Bars, curve: EquityCurve, initial: int) -> RunResult:
+def _restricted(
+    result: RunResult, index: int, bars: Bars, curve: EquityCurve, initial: int, steps: IntColumn
+) -> RunResult:  # fmt: skip
     """The result with the outputs of one instrument only, as the only instrument there is.
 
     What the engine counts for the account alone (its hash, ambiguous bars) stays the account's.
@@ -154,5 +156,6 @@ def _restricted(result: RunResult, index: int, bars: Bars, curve: EquityCurve, i
     figures["floating"] = (int(curve.equity[-1]) if len(curve) else initial) - figures["cash"]
     samples = np.column_stack((curve.ts_ns, curve.equity, curve.exposure, curve.margin))
     return msgspec.structs.replace(
-        result, outputs=outputs, samples=samples, scales=(result.scales[index],), figures=figures, bars=len(bars)
-    )
+        result, outputs=outputs, samples=samples, scales=(result.scales[index],), figures=figures, bars=len(bars),
+        step_seqs=None if result.step_seqs is None else result.step_seqs[steps],
+    )  # fmt: skip

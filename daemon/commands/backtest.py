@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from daemon.replaying import ReplayReport
     from daemon.stages import Stages
     from daemon.symbol_outputs import SymbolOutput
+    from engine.figures.metrics import Metrics
 
 
 def backtest(
@@ -31,6 +33,10 @@ def backtest(
     with_report: Annotated[
         bool, typer.Option("--report", help="Write equity.png, drawdown.png and report.html too.")
     ] = False,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PACKAGE", help="Figures by the definitions of quantstats, backtesting.py, freqtrade."),
+    ] = None,
 ) -> None:
     """Run a config as a backtest on the bars stored under the home folder."""
     from config.loader import load
@@ -39,16 +45,18 @@ def backtest(
 
     keep_freed_memory()
     stages = Quiet() if as_json else Terminal()
+    packages = checked_packages(like or ())
     config = load(config_file, overrides=settings or (), strategy=strategy)
     stages.stage(f"Config loaded ({config_file})")
     from daemon.app import backtest as run_backtest
 
-    report = run_backtest(context.obj.home, config, stages)
+    report = run_backtest(context.obj.home, config, stages, like=packages)
     written, trouble = _write_report(report, stages) if with_report else ({}, None)
     if as_json:
         print(json.dumps(as_document(report) | written))
     else:
         print_summary(report)
+        print_like(report.metrics)
     for each in (report.store_trouble, trouble):
         if each is not None:
             raise each
@@ -90,6 +98,25 @@ def print_summary(report: BacktestReport | ReplayReport) -> None:
         sys.stdout.write(symbols_text(account, [(each.facts, each.metrics) for each in symbols], colour=colour))
 
 
+def checked_packages(names: Sequence[str]) -> tuple[str, ...]:
+    """The packages named with `--like`, each once; raises UsageError for one that is not known."""
+    if not names:
+        return ()
+    from engine.figures.like import check_like
+
+    return tuple(dict.fromkeys(check_like(name) for name in names))
+
+
+def print_like(metrics: Metrics) -> None:
+    """Print the figures by other packages' definitions, a figure a line."""
+    for name, found in metrics.like.items():
+        print(f"By the definitions of {name} {found.version}:")
+        for figure, value in found.figures.items():
+            print(
+                f"  {figure:<38}{'-' if value is None else format(value, ',.6g' if isinstance(value, float) else ',')}"
+            )
+
+
 def as_document(report: BacktestReport) -> dict[str, Any]:
     """The one object that `--json` prints; money as decimal strings with 8 places or more."""
     from engine.figures.metrics import as_json as figures_as_json
@@ -121,6 +148,7 @@ def as_document(report: BacktestReport) -> dict[str, Any]:
         "figures": figures_as_json(metrics),
         "journals": {symbol: str(path) for symbol, path in report.journals.items()},
         **({"symbol_results": [_symbol_document(output) for output in report.symbols]} if report.symbols else {}),
+        **({"like": {name: found.figures for name, found in metrics.like.items()}} if metrics.like else {}),
         "load_seconds": round(report.timings.load, 6),
         "loop_seconds": round(report.timings.loop, 6),
         "journal_seconds": round(report.timings.journal, 6),

@@ -20,11 +20,9 @@ from engine.figures.drawdowns import DrawdownPeriod, drawdown_periods
 from engine.figures.equity import EquityCurve
 from engine.figures.excursions import ExcursionRow, excursion_table
 from engine.figures.regimes import RegimeRow, TradedSymbol, regime_table, regimes_of
-from engine.figures.steps import open_at_end, opening_rows, step_times_ns, steps_of
+from engine.figures.steps import open_at_end, step_times_ns, trade_steps
 from engine.figures.times import utc_text
 from engine.figures.trades import Trade
-from engine.kernels import layout
-from engine.reading import view_as
 from engine.replay import RunResult
 
 DEFINITIONS = {
@@ -102,18 +100,13 @@ def diagnose(
 
 def _traded_symbols(result: RunResult, trades: Sequence[Trade], bars: Sequence[Bars]) -> list[TradedSymbol]:
     left_open = open_at_end(result)
-    fills = view_as(result.outputs, layout.FILL_OUTPUT, layout.FILL_VIEW)
-    opening = fills[opening_rows(fills)]
-    steps = steps_of(result, opening)
     symbols = []
     for index, each in enumerate(bars):
         own = [trade for trade in trades if trade.symbol == result.scales[index].instrument.symbol]
-        numbers = np.array([trade.trade_id for trade in own], dtype=np.int64)
-        places = np.searchsorted(opening["trade_id"], numbers)
-        if steps is None:
-            entered = np.searchsorted(each.ts_ns, opening["ts_ns"][places], side="right") - 1
-        else:  # a step ends at the close of its bar, before the next bar opens
-            entered = np.searchsorted(each.ts_ns, step_times_ns(result, steps[places]) - 1, side="right") - 1
+        steps = trade_steps(result, own)
+        assert steps is not None, "a run with bars has steps"
+        # A step ends at the close of its bar, before the next bar opens.
+        entered = np.searchsorted(each.ts_ns, step_times_ns(result, steps[0]) - 1, side="right") - 1
         since: list[int] = left_open["ts_ns"][left_open["instrument"] == index].tolist()
         symbols.append(TradedSymbol(each, own, _as_rows(entered), since))
     return symbols

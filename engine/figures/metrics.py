@@ -16,6 +16,7 @@ from engine.figures import money
 from engine.figures.diagnostics import Diagnostics
 from engine.figures.equity import EquityCurve
 from engine.figures.equity_figures import EquityFigures, ExposureFigures, equity_figures, exposure_figures
+from engine.figures.like_input import LikeReport
 from engine.figures.times import utc_text
 from engine.figures.trade_figures import TradeFigures, in_order, trade_figures
 from engine.figures.trades import Trade
@@ -61,7 +62,7 @@ class Metrics(msgspec.Struct, frozen=True):
     short: TradeFigures
     cash_decimals: int
     diagnostics: Diagnostics | None = None
-    like: dict[str, dict[str, JsonScalar]] = {}
+    like: dict[str, LikeReport] = {}
     """Figures by the definitions of other packages, by the package's name."""
 
 

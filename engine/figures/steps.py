@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.bars import IntColumn
+from engine.figures.trades import Trade
 from engine.kernels import layout
 from engine.reading import view_as
 from engine.replay import RunResult
@@ -33,6 +35,22 @@ def opening_rows(fills: NDArray[Any]) -> IntColumn:
     numbers, first = np.unique(fills["trade_id"], return_index=True)
     found: IntColumn = first[numbers > 0].astype(np.int64)
     return found
+
+
+def trade_steps(result: RunResult, trades: Sequence[Trade]) -> tuple[IntColumn, IntColumn] | None:
+    """The steps in which each trade was opened and closed; None where the run has no steps of bars."""
+    fills = view_as(result.outputs, layout.FILL_OUTPUT, layout.FILL_VIEW)
+    opened = fills[opening_rows(fills)]
+    closed = view_as(result.outputs, layout.TRADE_OUTPUT, layout.TRADE_VIEW)
+    closed = closed[np.argsort(closed["trade_id"], kind="stable")]
+    opened_at, closed_at = steps_of(result, opened), steps_of(result, closed)
+    if opened_at is None or closed_at is None:
+        return None
+    numbers = np.array([trade.trade_id for trade in trades], dtype=np.int64)
+    return (
+        opened_at[np.searchsorted(opened["trade_id"], numbers)],
+        closed_at[np.searchsorted(closed["trade_id"], numbers)],
+    )
 
 
 def open_at_end(result: RunResult) -> NDArray[Any]:

@@ -171,3 +171,89 @@ def test_one_bar_and_a_year_cut_short(home: Path, capsys: pytest.CaptureFixture[
     span = ("--set", "start=2024-01-01T00:00:00Z", "--set", "end=2024-01-01T00:01:00Z")
     found = _json(capsys, "--home", str(home), "backtest", str(home / "run.yaml"), "--json", *span)
     assert (found["bars"], found["trades"], found["sharpe"]) == (1, 0, None)
+
+
+def test_like_prints_and_stores_other_packages_figures(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--home", str(home), "backtest", str(home / "run.yaml"), "--like", "freqtrade", "--like", "quantstats"]
+    found = _json(capsys, *arguments, "--json")
+    stored = json.loads((Path(found["folder"]) / "metrics.json").read_text())["like"]
+    assert list(stored) == list(found["like"]) == ["freqtrade", "quantstats"]
+    assert {name: each["figures"] for name, each in stored.items()} == found["like"]
+    # What both know by the same definition: trades, wins, the mean profit of a trade.
+    figures, like = found["figures"], found["like"]["freqtrade"]
+    assert (like["total_trades"], like["wins"]) == (figures["trades"]["count"], figures["trades"]["wins"])
+    assert like["expectancy"] == pytest.approx(float(figures["trades"]["expectancy"]), abs=1e-8)
+    assert like["max_drawdown_abs"] > 0
+    assert run(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "By the definitions of freqtrade 2026.9:" in printed
+    assert f"{like['wallet_sharpe']:,.6g}" in printed
+
+
+def test_like_refuses_a_package_that_it_does_not_know(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", str(home), "backtest", str(home / "run.yaml"), "--like", "pyfolio"]) == 64
+    assert "quantstats, backtesting.py, freqtrade" in capsys.readouterr().err
+
+
+def test_the_diagnostics_of_a_run_stand_in_metrics_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = _json(capsys, "--home", str(home), "backtest", str(home / "run.yaml"), "--json")
+    document = json.loads((Path(found["folder"]) / "metrics.json").read_text())
+    told, figures = document["diagnostics"], document["figures"]
+    assert set(told) - {"definitions"} == set(told["definitions"])
+    rows = told["regimes"]["rows"]
+    assert told["regimes"]["window_bars"] == 1_440
+    assert sum(row["bars"] for row in rows) == 20_160
+    assert sum(row["trades"] for row in rows) == figures["trades"]["count"] > 100
+    assert sum(round(float(row["net_pnl"]) * 1e8) for row in rows) == round(float(figures["trades"]["net_pnl"]) * 1e8)
+    deepest = told["drawdowns"]["deepest"][0]
+    assert deepest["depth"] == figures["equity"]["max_drawdown"]
+    assert told["drawdowns"]["longest"][0]["duration_seconds"] == figures["equity"]["max_drawdown_duration_seconds"]
+    everything = {(row["group"], row["measure"], row["unit"]): row for row in told["excursions"]}
+    assert everything["all", "mae", "money"]["average"] == figures["trades"]["mae_average"]
+    assert told["band"] is None
+    # No stop and no sizing by risk: this strategy's R is not known.
+    assert everything["all", "mae", "R"]["count"] == 0
+
+
+STRADDLE = """
+def schema():
+    return {"id": "straddle", "name": "Straddle", "inputs": {}}
+
+def on_bar(ctx, i):
+    if i % 20 == 5:
+        ctx.buy(1)
+        close = float(ctx.close[-1])
+        ctx.sell(1, close * 1.001, type="limit", reduce_only=True)
+        ctx.sell(1, close * 0.999, type="stop", reduce_only=True)
+    if i % 20 == 15:
+        ctx.flatten()
+"""
+
+
+def test_the_band_stands_in_equity_parquet_when_asked_for(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = home / "strategies" / "custom"
+    own.mkdir(parents=True, exist_ok=True)
+    (own / "straddle.py").write_text(STRADDLE, encoding="utf-8")
+    command = ["--home", str(home), "backtest", str(home / "run.yaml"), "--strategy", "straddle", "--json"]
+    command += ["--set", "slippage_bps=0"]
+    plain = _json(capsys, *command)
+    assert plain["ambiguous_bars"] > 10
+    assert "equity_worst" not in pl.read_parquet(Path(plain["folder"]) / "equity.parquet").columns
+    found = _json(capsys, *command, "--set", "diagnostics.band=true")
+    assert found["hash"] == plain["hash"]  # the run itself is the same
+    curve = pl.read_parquet(Path(found["folder"]) / "equity.parquet")
+    assert (curve["equity_worst"] <= curve["equity"]).all()
+    assert (curve["equity"] <= curve["equity_best"]).all()
+    told = json.loads((Path(found["folder"]) / "metrics.json").read_text())["diagnostics"]
+    widest = (curve["equity_best"] - curve["equity_worst"]).max()
+    assert float(told["band"]["widest"]) == pytest.approx(widest, abs=1e-6)
+    assert widest > 0
+    # Taken worst first: no other order of the same bars ends lower.
+    assert curve["equity"][-1] == curve["equity_worst"][-1]
+    ambiguous = told["ambiguous"]
+    assert ambiguous["bars"] == ambiguous["bars_found"] == plain["ambiguous_bars"]
+    assert 0 < ambiguous["trades"] <= ambiguous["bars"]
+    # The stop tells R: a trade that was stopped out at its stop lost one.
+    worst = {(row["group"], row["measure"], row["unit"]): row for row in told["excursions"]}["losers", "mae", "R"]
+    assert worst["count"] > 0
+    assert worst["p50"] == pytest.approx(-1, abs=0.02)  # at the stop, to the tick

@@ -79,7 +79,8 @@ def test_trade_spans_are_the_trades(run: Run) -> None:
         assert unpack(table, name) == pytest.approx(expected, abs=0.51e-4), name
     symbols = [report.symbols[int(place)].symbol for place in unpack(table, "symbol")]
     assert symbols == [trade.symbol for trade in done.trades]
-    assert np.isnan(unpack(table, "mae_r")).all()
+    # Each of these entries comes with its stop, so each trade knows its R.
+    assert unpack(table, "mae_r") == pytest.approx([trade.mae_r for trade in done.trades], abs=0.51e-4)
 
 
 def test_markers_are_the_fills_and_their_pnl_that_of_the_trades(run: Run) -> None:
