@@ -34,7 +34,7 @@ def lookahead(
     from daemon.stages import Quiet, Terminal
 
     keep_freed_memory()
-    stages = Quiet() if as_json else Terminal(unit="runs")
+    stages = Quiet() if as_json else Terminal()
     config = load(config_file, overrides=settings or (), strategy=strategy)
     from daemon.lookahead.checking import check_lookahead
 

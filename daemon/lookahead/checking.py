@@ -52,13 +52,14 @@ def check_lookahead(
         plugins = load_named(home, [*config.indicators, *texts_of(runs)])
         use_plugins(plugin.definition for plugin in plugins)
     markets = [load_market(home, symbol, config)[0] for symbol in config.symbols]
-    stages.stage(f"Data loaded ({sum(len(market.bars) for market in markets):,} candles)")
+    count = sum(len(market.bars) for market in markets)
+    stages.stage(f"Data loaded ({count:,} candles)")
     if not is_compiled():
         stages.stage("Compiling the engine: once for this version, some 20 seconds")
     worlds = Worlds(home, config, markets, seed)
     sources = [*texts_of(runs), *(plugin.source.decode(errors="replace") for plugin in plugins)]
     with telling_readers(sources), listening(ambient):
-        check = _Check(home, worlds, runs, plugins, stages)
+        check = _Check(home, worlds, runs, plugins, stages, count)
         check.run(closes_of(max((market.bars for market in markets), key=len)), cuts_most)
     findings = [*check.findings, *check.explainer.outside(ambient.found)]
     decided = {decision.strategy for decision in check.reference.decisions}
@@ -68,7 +69,7 @@ def check_lookahead(
         findings=tuple(findings),
         idle=idle,
         decisions=len(check.reference.decisions),
-        bars=sum(len(market.bars) for market in markets),
+        bars=count,
         cuts=tuple(check.cuts),
         runs=check.made,
         seed=seed,
@@ -90,11 +91,13 @@ class _Check:
     """The runs of one check, and what they have found so far."""
 
     def __init__(
-        self, home: Path, worlds: Worlds, runs: Sequence[StrategyRun], plugins: Sequence[Plugin], stages: Stages
+        self, home: Path, worlds: Worlds, runs: Sequence[StrategyRun], plugins: Sequence[Plugin], stages: Stages,
+        bars: int,
     ) -> None:  # fmt: skip
         self._worlds = worlds
         self._runs = runs
         self._stages = stages
+        self._bars = bars
         self.made = 0
         self._total = 0
         self.cuts: list[int] = []
@@ -132,14 +135,17 @@ class _Check:
         self._explain()
         if has_files:
             self._try_files()
-        self._stages.progress(self._total, self._total)
+        self._tell_progress(self._total)
 
     def _outcome(self, world: World) -> Outcome:
         found = world.make().observe(world.until_ns)
         self.made += 1
         if self.made < self._total:
-            self._stages.progress(self.made, self._total)
+            self._tell_progress(self.made)
         return found
+
+    def _tell_progress(self, done: int) -> None:
+        self._stages.progress(done * self._bars, self._total * self._bars)
 
     def _try(self, world: World) -> None:
         outcome = self._outcome(world)
@@ -156,17 +162,21 @@ class _Check:
     def _explain(self) -> None:
         """Explain the earliest of what moved at each line that asked; later ones may follow from it."""
         lines: set[object] = set()
+        causes: list[object] = []
         for seen in sorted(self._seen, key=_moment_of):
             is_error = seen.difference.was is None and seen.difference.became is None
             line = "error" if is_error else (seen.difference.first.strategy, seen.difference.first.place)
             if line in lines or len(lines) >= _EXPLAINED_MOST:
                 continue
             lines.add(line)
-            self.findings.append(
+            finding = (
                 self.explainer.raised(seen.world, seen.outcome)
                 if is_error
                 else self.explainer.decision(seen.world, seen.difference, "decision", seen.outcome, seen.indicator)
             )
+            if finding.cause is None or finding.cause.line not in causes:
+                self.findings.append(finding)
+            causes.append(finding.cause.line if finding.cause is not None else None)
         told = {(each.strategy, each.indicator.name) for each in self.findings if each.indicator is not None}
         for finding in self._indicators:
             assert finding.indicator is not None

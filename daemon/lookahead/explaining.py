@@ -30,7 +30,8 @@ class Explainer:
         self._worlds = worlds
         self._runs = runs
         self._paths = {file.path for run in runs for file in run.strategy.files}
-        self._paths |= {str(plugin.path) for plugin in plugins}
+        whole = {file.path for run in runs if run.strategy.signals is not None for file in run.strategy.files}
+        self._whole_paths = whole | {str(plugin.path) for plugin in plugins}
         self._shape: ObservedReplay | None = None
         self.reference = Outcome([], [], ())
 
@@ -120,13 +121,13 @@ class Explainer:
         bars = self._shaped.markets[market].bars
         return int(np.searchsorted(bars.ts_ns, ts_ns, side="left")) - 1
 
-    def _cause(self, world: World, moment_ns: int | None) -> tuple[Cause | None, Place | None]:
+    def _cause(self, world: World, moment_ns: int) -> tuple[Cause | None, Place | None]:
         """The line at which run and world part up to a moment, and the last line that ran in the run itself."""
         is_ahead = any(run.strategy.signals is not None for run in self._runs)
-        rows = self._bar(0, moment_ns or 0) + 1 if is_ahead else None
+        rows = self._bar(0, moment_ns) + 1
         traces = []
         for each in (self._worlds.same(), world):
-            trace = LineTrace(self._paths, rows)
+            trace = LineTrace(self._paths | self._whole_paths, self._whole_paths, rows)
             # Whole columns are computed at the start: the world must end where it was cut, not where the decision lies.
             until = each.until_ns if each.until_ns is not None else moment_ns
             if each is not world or not is_ahead:

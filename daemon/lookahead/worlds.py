@@ -19,6 +19,7 @@ from engine.lookahead.observed import ObservedReplay
 from engine.lookahead.veil import HighReplay, LowReplay
 from engine.lookahead.worlds import Poison, copied, cut, other_bars, poisoned
 from engine.market import Market
+from engine.replay import texts_of
 from strategies.plugins import load_named
 from strategies.registry import SHIPPED, Registry
 
@@ -104,7 +105,8 @@ class Worlds:
 
     def _run(self, kind: type[ObservedReplay], markets: Sequence[Market], home: Path | None = None) -> ObservedReplay:
         folder = self._home if home is None else home
-        if home is not None:  # a plug-in that reads a file reads it there too
-            use_plugins(plugin.definition for plugin in load_named(folder, self._config.indicators))
         runs = strategy_runs(Registry(folder), self._config, self._config.symbols)
+        if home is not None:  # a plug-in that reads a file reads it there too
+            plugins = load_named(folder, [*self._config.indicators, *texts_of(runs)])
+            use_plugins(plugin.definition for plugin in plugins)
         return kind(self._config.settings, markets, runs)

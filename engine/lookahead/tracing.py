@@ -54,13 +54,16 @@ class Parting(msgspec.Struct, frozen=True):
 class LineTrace:
     """While entered, remembers the lines of these files that run.
 
-    `rows`: of whole columns so many values count (those up to the moment that two runs share); None: all of them.
+    In those of `whole_paths`, whose code is given whole columns, only `rows` values of a column count: those up to the
+    moment that two runs share.
     """
 
-    def __init__(self, paths: Collection[str], rows: int | None = None) -> None:
+    def __init__(self, paths: Collection[str], whole_paths: Collection[str], rows: int) -> None:
         self.steps: list[Step] = []
         self._paths = frozenset(paths)
-        self._rows = rows
+        self._whole_paths = frozenset(whole_paths)
+        self._all_rows = rows
+        self._rows: int | None = None
         self._last: dict[FrameType, int] = {}
         self._before: Any = None
 
@@ -80,6 +83,7 @@ class LineTrace:
 
     def _line(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
         if event in {"line", "return"} and len(self.steps) < _STEPS_MOST:
+            self._rows = self._all_rows if frame.f_code.co_filename in self._whole_paths else None
             values = {name: value for name, each in frame.f_locals.items() if (value := self._value(each)) is not None}
             returned = self._value(argument) if event == "return" else None
             code = frame.f_code
