@@ -72,6 +72,12 @@ class BacktestReport(msgspec.Struct, frozen=True):
     """Why the run is not in the store, where it should be: its files are written all the same."""
 
 
+def refuse_what_needs_a_tape(config: RunConfig) -> None:
+    """Raise ConfigError where a config cannot be run on stored bars."""
+    _refuse_no_symbols(config)
+    _refuse_timeframes(config)
+
+
 def _refuse_no_symbols(config: RunConfig) -> None:
     if not config.symbols:
         raise ConfigError(
@@ -130,8 +136,7 @@ def backtest(
     """
     stages = stages or Quiet()
     begun = time.perf_counter()
-    _refuse_no_symbols(config)
-    _refuse_timeframes(config)
+    refuse_what_needs_a_tape(config)
     use_plugins(plugin.definition for plugin in load_named(home, config.indicators))
     runs = strategy_runs(Registry(home), config, config.symbols)
     if config.data.download == "missing":

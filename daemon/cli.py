@@ -21,6 +21,7 @@ from daemon.commands.backtest import backtest
 from daemon.commands.ctl import ctl_app
 from daemon.commands.exchange import exchange
 from daemon.commands.inspect import inspect
+from daemon.commands.lookahead import lookahead
 from daemon.commands.replay import replay
 from daemon.commands.report import report_app
 from daemon.commands.run import run as run_command
@@ -66,6 +67,7 @@ app.command("backtest")(backtest)
 app.command("replay")(replay)
 app.command("verify")(verify)
 app.command("inspect")(inspect)
+app.command("lookahead")(lookahead)
 app.command("doctor")(doctor_command.doctor)
 app.command("demo")(demo_command.demo)
 app.command("exchange")(exchange)

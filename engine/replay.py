@@ -99,6 +99,9 @@ class _Runner:
 class Replay:
     """A run that can be driven to its end at once, or stopped, snapshot, and resumed after any bar."""
 
+    engine_type: type[Engine] = Engine  # the look-ahead check listens in by types of its own
+    context_type: type[Context] = Context
+
     def __init__(
         self, settings: RunSettings, markets: Sequence[Market], runs: Sequence[StrategyRun],
         known: Sequence[KnownIndicators] = (),
@@ -108,8 +111,8 @@ class Replay:
         self.markets = tuple(markets)
         self.runs = tuple(runs)
         self.stream: EventStream = event_stream(self.markets)
-        self.engine = Engine(settings, [market.instrument for market in markets], max(1, len(runs)),
-                             samples=len(self.stream.step_stops) + 8)  # fmt: skip
+        self.engine = self.engine_type(settings, [market.instrument for market in markets], max(1, len(runs)),
+                                       samples=len(self.stream.step_stops) + 8)  # fmt: skip
         self.scales = tuple(scale_of(market.instrument, settings.cash_decimals) for market in markets)
         self.account = Account(self.engine, self.stream.records)
         self._states: list[dict[str, Any]] = [{} for _ in runs]
@@ -125,7 +128,7 @@ class Replay:
     def _runner(self, index: int, market: int) -> _Runner:
         run = self.runs[index]
         own, steps = _bars_of(run, self.markets[market].bars, self.stream.bar_steps[market])
-        context = Context(
+        context = self.context_type(
             own, self.account, self.scales[market], strategy=index, name=run.name, market=market,
             markets=len(self.markets), params=dict(run.params), state=self._states[index], log=self._log,
         )  # fmt: skip

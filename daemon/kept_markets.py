@@ -1,0 +1,80 @@
+"""Markets that stay in memory between runs, for as long as their files and what the config says of them stay the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import google_crc32c
+import msgspec
+import numpy as np
+
+from adapters.bar_files import path_of
+from adapters.funding_files import funding_path, mark_path
+from config.document import to_document
+from config.model import RunConfig
+from daemon.markets import load_market
+from engine.bars import Bars
+from engine.market import Market
+
+# Modification time, change time, size, number of a file; None: it is not there.
+Stamp = tuple[int, int, int, int] | None
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    key: object
+    checksum: int
+    market: Market
+    lines: list[str]
+
+
+class KeptMarkets:
+    """Loads as `load_market` does, and only what has changed since it was loaded before.
+
+    A strategy can write to columns if it goes out of its way, so their checksum is compared before they are used again.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, _Kept] = {}
+
+    def load(self, home: Path, symbol: str, config: RunConfig) -> tuple[Market, list[str]]:
+        """One market of a run, and the lines of its log; raises as `load_market` does."""
+        key = _key(home, symbol, config)
+        kept = self._kept.get(symbol)
+        if kept is not None and kept.key == key and _checksum(kept.market.bars) == kept.checksum:
+            return kept.market, kept.lines
+        self._kept.pop(symbol, None)
+        market, lines = load_market(home, symbol, config)
+        self._kept[symbol] = _Kept(key, _checksum(market.bars), market, lines)
+        return market, lines
+
+    def forget_but(self, symbols: tuple[str, ...]) -> None:
+        """Drop what no run asks for any more."""
+        for symbol in [symbol for symbol in self._kept if symbol not in symbols]:
+            del self._kept[symbol]
+
+
+def _key(home: Path, symbol: str, config: RunConfig) -> object:
+    """All that a market is made of: its files as they lie there, and the config without its strategies."""
+    funding = config.funding
+    paths = [
+        path_of(home, symbol, config.timeframe),
+        home / funding.file.format(symbol=symbol) if funding.file else funding_path(home, symbol),
+        home / funding.mark_file.format(symbol=symbol) if funding.mark_file else mark_path(home, symbol),
+    ]
+    rest = msgspec.structs.replace(config, strategies=(), indicators=(), source="")
+    return [_stamp(path) for path in paths], [str(path) for path in paths], to_document(rest)
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
+
+
+def _checksum(bars: Bars) -> int:
+    crc = 0
+    for column in (bars.ts_ns, bars.open, bars.high, bars.low, bars.close, bars.volume):
+        crc = google_crc32c.extend(crc, np.ascontiguousarray(column).view(np.uint8).data)
+    return crc
