@@ -96,6 +96,7 @@ async function start() {
   await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
   view.showSymbol(0);
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
+  tiles.forEach((each) => each.prepare());
   setTimeout(() => byId("figures").append(...figureCards(report, spans, equity, choose)));
 }
 
