@@ -38,10 +38,11 @@ export class ChartView {
       { of: (row) => row.equity, colour: "#2962ff" },
     ];
     const drawdown = [{ of: (row) => -row.drawdown, colour: "#d32f2f", fillTo: 0, fill: "#d32f2f2a" }];
-    const endMs = Math.max(...data.tiles.map((tiles) => tiles.endMs));
+    const time = Math.max(...data.tiles.map((tiles) => tiles.endMs)) / 1000;
+    const last = data.equity.equity[data.equity.equity.length - 1] ?? report.run.initial_cash;
     this.lines = [
-      new Lines(this, { pane: 1, format: MONEY, curves: equity, endMs }),
-      new Lines(this, { pane: 2, format: PERCENT, curves: drawdown, marks: [0], endMs }),
+      new Lines(this, { pane: 1, format: MONEY, curves: equity, anchor: { time, value: last } }),
+      new Lines(this, { pane: 2, format: PERCENT, curves: drawdown, marks: [0], anchor: { time, value: 0 } }),
     ];
     this.chart.panes().forEach((pane, place) => pane.setStretchFactor([3.2, 1.2, 0.9][place]));
     this.overlay = new Overlay(this, data);

@@ -5,7 +5,7 @@ import { number } from "./format.js";
 export class Lines {
   // view: the chart, which has the rows; curves, drawn in this order: {of: row => value, colour, isStepped, width,
   // fillTo: value that the area reaches to, fill: its colour}; marks: values that the scale always shows.
-  constructor(view, { pane, format, curves, endMs, marks = [] }) {
+  constructor(view, { pane, format, curves, anchor, marks = [] }) {
     Object.assign(this, { view, curves, marks });
     this.views = [{ renderer: () => ({ draw: (target) => this.draw(target) }) }];
     const { LineSeries } = globalThis.LightweightCharts;
@@ -18,7 +18,7 @@ export class Lines {
       pane,
     );
     // A series without a point has no scale: this one lies after the last bar and is not drawn.
-    this.series.setData([{ time: endMs / 1000, value: marks[0] ?? 0 }]);
+    this.series.setData([anchor]);
     this.series.attachPrimitive(this);
   }
 
