@@ -33,27 +33,74 @@ _FOLDERS_A_SECOND_MAX = 1_000
 _NOT_IN_NAMES = re.compile(r"[^\w.\-]+")
 
 
+class RunPlaces(msgspec.Struct, frozen=True):
+    """Where a run writes: its own folder, and a folder and a journal for each of its symbols.
+
+    With one symbol the run's folder is that symbol's. The folders are there, empty; of a journal nothing is there yet.
+    """
+
+    folder: Path
+    folders: dict[str, Path]
+    journals: dict[str, Path]
+
+
 def results_folder(home: Path, symbol: str, strategy: str, stamp: datetime) -> Path:
     """Make `home/results/{SYMBOL}_{STRAT}_{TIMESTAMP}` and return it; `_2`, `_3` ... where it is taken.
 
     `stamp` carries its time zone and is written in UTC, as 20250116_143025. What a file name cannot hold
     becomes an underscore. Raises UsageError where the folder cannot be made.
     """
+    return _claimed(home, [_name_part(symbol)], strategy, stamp)[0]
+
+
+def run_places(home: Path, symbols: Sequence[str], strategy: str, stamp: datetime) -> RunPlaces:
+    """Make the folders of a run, named as `results_folder` names them, and name the journals after them.
+
+    A run of several symbols has a folder for the account too, whose name joins theirs with `+`, which no symbol may
+    hold. All of them carry the same suffix, so that they are seen to belong together.
+    """
+    parts = [_name_part(symbol) for symbol in symbols]
+    journals = home / "data" / "journals"
+    if len(parts) > 1:
+        parts.insert(0, "+".join(parts).encode()[:_NAME_BYTES_MAX].decode())
+    made = _claimed(home, parts, strategy, stamp, lambda name: (journals / f"{name}.parquet").exists())
+    own = dict(zip(symbols, made[-len(symbols) :], strict=True))
+    return RunPlaces(
+        made[0], own, {symbol: journals / f"{folder.name}.parquet" for symbol, folder in own.items()}
+    )  # fmt: skip
+
+
+def _claimed(
+    home: Path, parts: Sequence[str], strategy: str, stamp: datetime, is_taken: Callable[[str], bool] | None = None
+) -> list[Path]:  # fmt: skip
+    """Make a folder for each part, all with the first suffix with which none is there."""
     assert stamp.tzinfo is not None, "a stamp names its time zone"
-    name = "_".join((_name_part(symbol), _name_part(strategy), stamp.astimezone(UTC).strftime("%Y%m%d_%H%M%S")))
+    tail = f"{_name_part(strategy)}_{stamp.astimezone(UTC).strftime('%Y%m%d_%H%M%S')}"
     parent = home / "results"
     for count in range(1, _FOLDERS_A_SECOND_MAX + 1):
-        folder = parent / (name if count == 1 else f"{name}_{count}")
+        names = [f"{part}_{tail}" if count == 1 else f"{part}_{tail}_{count}" for part in parts]
+        if is_taken is not None and any(is_taken(name) for name in names):
+            continue
+        folders = [parent / name for name in names]
+        if _made_all(folders):
+            return folders
+    raise _cannot_write(parent / f"{parts[0]}_{tail}", f"{_FOLDERS_A_SECOND_MAX} folders of that name exist")
+
+
+def _made_all(folders: Sequence[Path]) -> bool:
+    """Make folders, all or none; whether none was there."""
+    for count, folder in enumerate(folders):
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
             if not folder.exists():  # a file stands where a parent should be
                 raise _cannot_write(folder, "a file is in the way") from None
+            for made in folders[:count]:
+                made.rmdir()
+            return False
         except OSError as error:
             raise _cannot_write(folder, error.strerror or str(error)) from error
-        else:
-            return folder
-    raise _cannot_write(parent / name, f"{_FOLDERS_A_SECOND_MAX} folders of that name exist")
+    return True
 
 
 def write_results(

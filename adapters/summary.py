@@ -32,18 +32,36 @@ class RunFacts(msgspec.Struct, frozen=True):
 
 def summary_text(runs: Sequence[tuple[RunFacts, Metrics]], *, colour: bool = False, width: int = 100) -> str:
     """Return the summary of one or several runs, a column each; `colour` adds terminal escapes."""
+    columns = [_cells(facts, figures) for facts, figures in runs]
+    rows = [(label, [column[label] for column in columns]) for label in (_cells(*runs[0]) if runs else ())]
+    return _table(("", *(facts.symbol for facts, _ in runs)), rows, colour=colour, width=width)
+
+
+def symbols_text(
+    account: tuple[RunFacts, Metrics], symbols: Sequence[tuple[RunFacts, Metrics]], *, colour: bool = False,
+    width: int = 100,
+) -> str:  # fmt: skip
+    """Return a line for each symbol of a run, and one for the account that they share."""
+    lines = [(facts.symbol, figures) for facts, figures in symbols] + [("Account", account[1])]
+    rows = [(name, list(_line(figures).values())) for name, figures in lines]
+    return _table(("", *_line(account[1])), rows, colour=colour, width=width)
+
+
+def _table(
+    names: Sequence[str], rows: Sequence[tuple[str, Sequence[Cell]]], *, colour: bool, width: int
+) -> str:  # fmt: skip
+    """Rows of a label and its cells, below the names of the columns."""
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - only who prints pays for it
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    table.add_column("")
-    for facts, _ in runs:
-        table.add_column(Text(facts.symbol), justify="right", overflow="fold")
-    columns = [_cells(facts, figures) for facts, figures in runs]
-    for label in _cells(*runs[0]) if runs else ():
-        table.add_row(label, *(Text(column[label][0], style=column[label][1]) for column in columns))
+    table.add_column(names[0])
+    for name in names[1:]:
+        table.add_column(Text(name), justify="right", overflow="fold")
+    for label, cells in rows:
+        table.add_row(label, *(Text(text, style=tone) for text, tone in cells))
     out = io.StringIO()
     console = Console(
         file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False,
@@ -51,6 +69,23 @@ def summary_text(runs: Sequence[tuple[RunFacts, Metrics]], *, colour: bool = Fal
     )  # fmt: skip
     console.print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _line(figures: Metrics) -> dict[str, Cell]:
+    """Label → text and colour of the line of a symbol."""
+    equity, trades, costs = figures.equity, figures.trades, figures.costs
+    return {
+        "Trades": (f"{trades.count:,}", ""),
+        "Win rate": (_percent(trades.win_rate, signed=False), ""),
+        "Profit": (_money(equity.net_profit, signed=True), _tone(equity.net_profit)),
+        "Return": (_percent(equity.total_return), _tone(equity.total_return)),
+        "Drawdown": _drawdown(equity.max_drawdown),
+        "Sharpe": (_number(equity.sharpe), _tone(equity.sharpe)),
+        "Factor": (_number(trades.profit_factor), _tone(trades.profit_factor, even=1)),
+        "In market": (_percent(figures.exposure.time_in_market, signed=False), ""),
+        "Fees": (_money(costs.fees), ""),
+        "Funding": (_money(costs.funding), ""),
+    }
 
 
 def _cells(facts: RunFacts, figures: Metrics) -> dict[str, Cell]:

@@ -14,7 +14,7 @@ from config.daemon_model import (
     ReloadConfig,
     StoreConfig,
 )
-from config.model import DataConfig, InstrumentOverride, RunConfig, StrategyEntry, StrategyPart
+from config.model import DataConfig, InstrumentOverride, JournalConfig, RunConfig, StrategyEntry, StrategyPart
 from config.rules import strategy_id
 from engine.settings import (
     BookExecution,
@@ -56,6 +56,7 @@ def build(values: dict[str, Any], source: str) -> RunConfig:
         settings=_settings(values),
         instruments={symbol: _override(given) for symbol, given in values.get("instruments", {}).items()},
         data=DataConfig(**values.get("data", {})),
+        journal=JournalConfig(**values.get("journal", {})),
         mode=mode,
         source=values.get("source", source),
         daemon=_daemon(values) if mode == "paper" else DaemonConfig(),

@@ -38,6 +38,7 @@ def to_document(config: RunConfig) -> dict[str, Any]:
         "sizing": _plain(config.sizing),
         "instruments": _plain(config.instruments),
         "data": _plain(config.data),
+        "journal": _plain(config.journal),
         **(_plain(config.daemon) if config.mode == "paper" else {}),
     }
     return {name: value for name, value in document.items() if value is not None}

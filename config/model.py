@@ -27,6 +27,12 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lookback_bars: int = 0
 
 
+class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether a backtest writes a bar journal for each of its symbols."""
+
+    enabled: bool = True
+
+
 class StrategyPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file `strategies/entry/{name}.py` or `strategies/exit/{name}.py`, and its parameters.
 
@@ -85,6 +91,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settings: RunSettings = RunSettings()
     instruments: dict[str, InstrumentOverride] = {}
     data: DataConfig = DataConfig()
+    journal: JournalConfig = JournalConfig()
     mode: Mode = "backtest"
     source: str = ""
     daemon: DaemonConfig = DaemonConfig()

@@ -26,7 +26,19 @@ from config.kinds import (
     allowed,
 )
 from config.scalars import INT64_MAX, plain_text
-from config.sections import BOOK, COMMISSION, DATA, EXECUTION, FUNDING, INSTRUMENT, RISK, SIZING, SLIPPAGE, TIER
+from config.sections import (
+    BOOK,
+    COMMISSION,
+    DATA,
+    EXECUTION,
+    FUNDING,
+    INSTRUMENT,
+    JOURNAL,
+    RISK,
+    SIZING,
+    SLIPPAGE,
+    TIER,
+)
 from config.table import PART, ROOT, STRATEGY
 
 SECTIONS = (
@@ -43,6 +55,7 @@ SECTIONS = (
     ("`instruments.SYMBOL`", INSTRUMENT),
     ("`instruments.SYMBOL.tiers[]`", TIER),
     ("`data`", DATA),
+    ("`journal`", JOURNAL),
     ("`feed`", FEED),
     ("`paper`", PAPER),
     ("`store`", STORE),

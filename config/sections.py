@@ -11,7 +11,7 @@ from typing import get_args, get_type_hints
 import msgspec
 
 from config.kinds import Choice, Field, Flag, Integer, ListOf, Number, Text, section_of
-from config.model import DataConfig, InstrumentOverride
+from config.model import DataConfig, InstrumentOverride, JournalConfig
 from engine.settings import (
     BookExecution,
     Commission,
@@ -104,6 +104,13 @@ DATA = section_of(
         "So many bars before `start` are downloaded too.",
         "500",
     ),
+)
+
+JOURNAL = section_of(
+    JournalConfig,
+    "journal",
+    "The bar journal of a backtest: one row a bar with signals, position, capital, drawdown and indicators.",
+    Field("enabled", Flag(), "Whether it is written, as data/journals/{SYMBOL}_{STRAT}_{TIMESTAMP}.parquet.", "false"),
 )
 
 FUNDING = section_of(

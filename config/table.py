@@ -33,6 +33,7 @@ from config.sections import (
     EXECUTION,
     FUNDING,
     INSTRUMENT,
+    JOURNAL,
     LEVERAGE_MAX,
     ONE,
     POSITIVE,
@@ -118,7 +119,12 @@ STRATEGY = Section(
             "The symbols it trades, out of the run's. Left out: all.",
             "[BTCUSDT]",
         ),
-        Field("timeframe", TIMEFRAME, "Length of its bars on a tape. Left out: the run's `timeframe`.", "1s"),
+        Field(
+            "timeframe",
+            TIMEFRAME,
+            "Length of its own bars: a multiple of the run's `timeframe`, on a tape any. Left out: the run's.",
+            "5m",
+        ),
     ),
 )
 
@@ -237,6 +243,7 @@ ROOT = Section(
             "{BTCUSDT: {tick_size: 0.1}}",
         ),
         Field("data", DATA, DATA.help),
+        Field("journal", JOURNAL, JOURNAL.help),
         Field("feed", FEED, FEED.help),
         Field("paper", PAPER, PAPER.help),
         Field("store", STORE, STORE.help),

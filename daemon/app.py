@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from adapters.indicator_cache import provide
-from adapters.result_files import results_folder, write_results
+from adapters.result_files import run_places, write_results
 from adapters.run_log import write_run_log
 from adapters.summary import RunFacts
 from config.model import RunConfig
 from daemon.markets import load_market
 from daemon.runs import figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
+from daemon.symbol_outputs import SymbolOutput, symbol_outputs, trace_of, write_journals, write_symbols
 from engine.bars import Bars, timeframe_ns
-from engine.errors import ConfigError
+from engine.errors import ConfigError, StrategyError
 from engine.figures.equity import EquityCurve
 from engine.figures.metrics import Metrics
 from engine.figures.trades import Trade
+from engine.frames import length_over
 from engine.indicators import parse_spec, use_plugins
 from engine.kernels.compile import is_compiled
 from engine.market import Market
@@ -40,12 +42,16 @@ class Timings(msgspec.Struct, frozen=True):
     load: float
     loop: float
     figures: float
+    journal: float
     write: float
     total: float
 
 
 class BacktestReport(msgspec.Struct, frozen=True):
-    """A finished backtest: its figures, its files, how long it took."""
+    """A finished backtest: its figures, its files, how long it took.
+
+    `symbols`: each symbol's part, where there are several. `journals`: the bar journal of each symbol.
+    """
 
     run_id: str
     folder: Path
@@ -56,31 +62,34 @@ class BacktestReport(msgspec.Struct, frozen=True):
     timings: Timings
     bars: tuple[Bars, ...]
     curve: EquityCurve
+    symbols: tuple[SymbolOutput, ...]
+    journals: dict[str, Path]
 
 
-def _refuse_what_needs_a_tape(config: RunConfig) -> None:
+def _refuse_no_symbols(config: RunConfig) -> None:
     if not config.symbols:
         raise ConfigError(
             f"{config.source}: no symbol is named",
             remedy="Name them under `symbols:`. Without them a run takes all of a tape: tapewright replay TAPE CONFIG",
         )
-    problems = tuple(
-        f"strategies[{index}].timeframe: {entry.timeframe}; a backtest has the bars of `timeframe` only"
-        f" ({config.timeframe})"
-        for index, entry in enumerate(config.strategies)
-        if entry.timeframe not in ("", config.timeframe)
-    )
+
+
+def _refuse_timeframes(config: RunConfig) -> None:
+    """Refuse strategies' own timeframes that bars of the run's do not make up."""
+    problems, remedy = [], ""
+    for index, entry in enumerate(config.strategies):
+        try:
+            length_over(entry.timeframe or config.timeframe, config.timeframe)
+        except StrategyError as error:
+            problems.append(f"strategies[{index}]: {error.message}")
+            remedy = error.remedy
     if problems:
-        raise ConfigError(
-            f"{config.source}: timeframes",
-            problems=problems,
-            remedy="Leave it out, or replay a tape, which has several.",
-        )
+        raise ConfigError(f"{config.source}: timeframes", problems=tuple(problems), remedy=remedy)
 
 
 def _facts(config: RunConfig, result: RunResult) -> RunFacts:
     return RunFacts(
-        symbol="-".join(config.symbols),
+        symbol="+".join(config.symbols),
         strategy="-".join(entry.id for entry in config.strategies),
         timeframe=config.timeframe,
         fill_model=config.settings.execution.fill_model,
@@ -112,7 +121,8 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
     """
     stages = stages or Quiet()
     begun = time.perf_counter()
-    _refuse_what_needs_a_tape(config)
+    _refuse_no_symbols(config)
+    _refuse_timeframes(config)
     use_plugins(plugin.definition for plugin in load_named(home, config.indicators))
     runs = strategy_runs(Registry(home), config, config.symbols)
     if config.data.download == "missing":
@@ -136,33 +146,47 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
     replay.prepare()
     stages.stage("Starting backtest loop...")
     result = replay.run(stages.progress)
+    trace = trace_of(replay, known, config)
     del replay  # its records and tables are as large as all that follows
     after_loop = time.perf_counter()
     stages.stage("Calculating metrics...")
     start_ns = min((int(market.bars.ts_ns[0]) for market in markets if len(market.bars)), default=0)
     only = markets[0].bars.close if len(markets) == 1 else None
     curve, trades, figures = figures_of(result, start_ns, config, only)
-    after_figures = time.perf_counter()
     facts = _facts(config, result)
-    folder = results_folder(home, facts.symbol, facts.strategy, datetime.now(UTC))
-    document = run_document(config, runs, result)
+    places = run_places(home, config.symbols, facts.strategy, datetime.now(UTC))
+    symbols = symbol_outputs(places, config, markets, trace, result, trades, facts)
+    after_figures = time.perf_counter()
+    journals = write_journals(places, config, markets, trace, result, curve)
+    after_journal = time.perf_counter()
+    folder = places.folder
+    told = {symbol: path.relative_to(home).as_posix() for symbol, path in journals.items()}
+    document = run_document(config, runs, result) | {"journals": told}
     if plugins:
         document["indicators"] = [
             {"name": plugin.definition.name, "source_sha256": plugin.definition.source_hash} for plugin in plugins
         ]
     write_results(folder, trades=trades, equity=curve, metrics=figures, run=document)
     write_run_log(folder, result, [line for _, lines in loaded for line in lines])
+    write_symbols(symbols, document, folder.name, told)
     end = time.perf_counter()
+    for path in journals.values():
+        stages.stage(f"Journal: {path}")
+    for output in symbols:
+        stages.stage(f"{output.facts.symbol}: {output.folder}")
     stages.stage(f"Backtest completed: {folder}")
     timings = Timings(
         load=after_load - begun,
         loop=after_loop - after_load,
         figures=after_figures - after_loop,
-        write=end - after_figures,
+        journal=after_journal - after_figures,
+        write=end - after_journal,
         total=end - begun,
     )
     bars = tuple(market.bars for market in markets)
-    return BacktestReport(folder.name, folder, facts, result, trades, figures, timings, bars, curve)
+    return BacktestReport(
+        folder.name, folder, facts, result, trades, figures, timings, bars, curve, symbols, journals
+    )  # fmt: skip
 
 
 def report_input(finished: BacktestReport) -> ReportInput:
@@ -172,4 +196,14 @@ def report_input(finished: BacktestReport) -> ReportInput:
     return ReportInput(
         finished.run_id, finished.facts.timeframe, finished.facts.fill_model, finished.result, finished.bars,
         finished.curve, finished.trades, finished.metrics,
+    )  # fmt: skip
+
+
+def symbol_report_input(output: SymbolOutput) -> ReportInput:
+    """The same of one symbol of a run of several."""
+    from adapters.report.build import ReportInput
+
+    return ReportInput(
+        output.folder.name, output.facts.timeframe, output.facts.fill_model, output.result, (output.bars,),
+        output.curve, output.trades, output.metrics,
     )  # fmt: skip

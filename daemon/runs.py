@@ -90,7 +90,7 @@ def _equity_curve(result: RunResult, start_ns: int, cash_decimals: int) -> Equit
     return EquityCurve(start_ns, ts_ns, equity, exposure, margin, cash_decimals)
 
 
-def _slippage(result: RunResult) -> int:
+def slippage_of(result: RunResult) -> int:
     """What fills cost beside their base prices, in cash units."""
     fills = view_as(result.outputs, layout.FILL_OUTPUT, layout.FILL_VIEW)
     total = 0
@@ -116,7 +116,9 @@ def figures_of(
     curve, trades = _equity_curve(result, start_ns, decimals), result.trades()
     unit = Decimal(1).scaleb(-decimals)
     costs = CostFigures(
-        fees=result.figures["fees"] * unit, funding=result.figures["funding"] * unit, slippage=_slippage(result) * unit
+        fees=result.figures["fees"] * unit,
+        funding=result.figures["funding"] * unit,
+        slippage=slippage_of(result) * unit,
     )
     figures = metrics(curve, trades, initial_cash=config.settings.initial_cash, costs=costs, closes=closes)
     return curve, trades, figures

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.errors import CapacityError, DataError, StrategyError
 from engine.instruments import Instrument
 from engine.kernels import layout
+from engine.kernels.calm import calm_until as calm_until_kernel
 from engine.kernels.core import advance as advance_kernel
 from engine.kernels.core import submit as submit_kernel
 from engine.settings import RunSettings
@@ -79,6 +80,13 @@ class Engine:
     def is_moving(self, with_positions: bool) -> bool:  # noqa: FBT001
         """Whether an order works or is on its way (or, if asked, a position is open)."""
         return bool(self._figures[_LIVE_ORDERS]) or (with_positions and bool(self._figures[_OPEN_LEDGERS]))
+
+    def calm_until(self, events: NDArray[Any], start: int, stop: int) -> int:
+        """The first record in [start, stop) that the core has to consume before strategies may see it.
+
+        `start` is the next record to consume, and no order works.
+        """
+        return calm_until_kernel(self.state.core, events, start, stop)
 
     def _relieve(self, wake: int, events: NDArray[Any], position: int) -> None:
         match wake:

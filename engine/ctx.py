@@ -23,6 +23,7 @@ TimeInForce = Literal["GTC", "IOC", "FOK", "GTD", "POST_ONLY"]
 _TYPE = {name: number for number, name in enumerate(TYPES) if name}
 _TIF = {name: number for number, name in enumerate(TIFS) if name} | {"POST_ONLY": layout.GTC}
 _REQUEST = struct.Struct("<4B2H7q")  # the fields of layout.REQUEST, in order
+NEVER = 2**62  # more records than a run can have
 _WHOLE = 1e-6  # how near to a whole lot or tick counts as that lot or tick
 
 
@@ -39,7 +40,7 @@ class LogLine(msgspec.Struct, frozen=True):
 class Account:
     """The engine with the stream it reads, shared by every ctx of a run: brings it up to where someone looks."""
 
-    __slots__ = ("_buffer", "_row", "costs", "engine", "held", "is_moving", "log", "pending", "position", "records",
+    __slots__ = ("_buffer", "_row", "calm_until", "costs", "engine", "held", "log", "pending", "position", "records",
                  "stop")  # fmt: skip
 
     def __init__(self, engine: Engine, records: Any) -> None:
@@ -48,7 +49,7 @@ class Account:
         self.pending = NO_REQUESTS  # what `signals` asked for ahead, by step
         self.position = 0  # records consumed
         self.stop = 0  # records that strategies have been shown
-        self.is_moving = False  # an order works, so that the next bars may change something
+        self.calm_until = NEVER  # records until which nothing happens that strategies must be told; 0: an order works
         self.log: list[LogLine] = []
         self.held, self.costs = "lots", "cost"  # what a strategy knows of its ledger; on a tape that lags
         self._row = np.zeros(1, dtype=layout.REQUEST)
@@ -66,7 +67,7 @@ class Account:
         self.catch_up()
         _REQUEST.pack_into(self._buffer, 0, kind, type, tif, flags, strategy, market, 0, lots, limit_ticks, stop_ticks,
                            expire_ns, order_id, tag)  # fmt: skip
-        self.is_moving = True
+        self.calm_until = 0
         return self.engine.submit(self._row)
 
 

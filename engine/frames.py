@@ -54,13 +54,8 @@ def length_over(timeframe: str, base: str) -> int:
 
 def aggregate(bars: Bars, timeframe: str) -> Higher:
     """Make bars of a higher timeframe, and say when each is known; raises as `length_over` does."""
-    length = length_over(timeframe, bars.timeframe)
-    starts, opens = _groups(bars.ts_ns, length)
-    closes_ns = bars.ts_ns + timeframe_ns(bars.timeframe)
-    if len(starts) and bars.ts_ns[0] != opens[0]:
-        starts, opens = starts[1:], opens[1:]
-    over = int(np.searchsorted(opens + length, closes_ns[-1], side="right")) if len(closes_ns) else 0
-    known = np.searchsorted(opens[:over] + length, closes_ns, side="right").astype(np.int64)
+    starts, opens, known = _known(bars, timeframe)
+    over = int(known[-1]) if len(known) else 0
     ends = np.append(starts, len(bars))[1 : over + 1]
     starts, opens = starts[:over], opens[:over]
     first, stop = (int(starts[0]), int(ends[-1])) if over else (0, 0)
@@ -75,11 +70,28 @@ def aggregate(bars: Bars, timeframe: str) -> Higher:
     )  # fmt: skip
 
 
+def known_bars(bars: Bars, timeframe: str) -> NDArray[np.int64]:
+    """How many higher bars are over at the close of each bar, without making them; raises as `length_over` does."""
+    return _known(bars, timeframe)[2]
+
+
 def spread(values: FloatColumn, known: NDArray[np.int64]) -> FloatColumn:
     """A column of the higher timeframe, one value a smaller bar: the last one known at its close, NaN before."""
     spreaded: FloatColumn = np.concatenate((np.full(1, np.nan), values))[known]
     spreaded.flags.writeable = False
     return spreaded
+
+
+def _known(bars: Bars, timeframe: str) -> tuple[NDArray[np.int64], IntColumn, NDArray[np.int64]]:
+    """Index of the first bar of each whole higher bar, when that opens, and how many are over at each bar's close."""
+    length = length_over(timeframe, bars.timeframe)
+    starts, opens = _groups(bars.ts_ns, length)
+    closes_ns = bars.ts_ns + timeframe_ns(bars.timeframe)
+    if len(starts) and bars.ts_ns[0] != opens[0]:
+        starts, opens = starts[1:], opens[1:]
+    over = int(np.searchsorted(opens + length, closes_ns[-1], side="right")) if len(closes_ns) else 0
+    known = np.searchsorted(opens[:over] + length, closes_ns, side="right").astype(np.int64)
+    return starts, opens, known
 
 
 def _groups(ts_ns: IntColumn, length: int) -> tuple[NDArray[np.int64], IntColumn]:

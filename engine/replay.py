@@ -12,12 +12,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bars import FloatColumn
+from engine.bars import Bars, FloatColumn
 from engine.boundary import strategy_boundary
 from engine.core import Engine
-from engine.ctx import Account, Context, LogLine
+from engine.ctx import NEVER, Account, Context, LogLine
 from engine.errors import StrategyError
 from engine.figures.trades import Trade
+from engine.frames import aggregate
 from engine.indicators import IndicatorSpec
 from engine.kernels import layout
 from engine.market import EventStream, Market, event_stream
@@ -27,6 +28,7 @@ from engine.signals import signal_requests
 from engine.strategy import InputValue, Strategy
 
 _CHUNK = 8_192
+_CALM_RECORDS = 4_096  # looked ahead at once: a position that ends sooner makes the rest a waste
 _OUTPUTS_EACH_ORDER = 4  # NEW, ACTIVE, a fill, and every other time a trade
 _ECHOES_MOST = 1_000
 _ECHO_OUTPUTS_MOST = 20_000  # where each answer gives several updates, rounds grow too fast to be counted out
@@ -35,7 +37,7 @@ _ECHO_OUTPUTS_MOST = 20_000  # where each answer gives several updates, rounds g
 class StrategyRun(msgspec.Struct, frozen=True):
     """A strategy of a run: what it is called there, its parameters, the indexes of the markets it trades.
 
-    `timeframe`: its bars where a run has several (on a tape); empty: the run's own.
+    `timeframe`: its own bars, made of the run's on stored bars and of prints on a tape; empty: the run's.
     """
 
     name: str
@@ -69,15 +71,17 @@ KnownIndicators = Mapping[IndicatorSpec, tuple[FloatColumn, ...]]
 class _Runner:
     """One strategy on one market."""
 
-    __slots__ = ("bar_stops", "context", "fills", "last_trade", "market", "on_bar", "reader", "run", "strategy")
+    __slots__ = ("bar_steps", "bar_stops", "context", "fills", "last_trade", "market", "on_bar", "reader", "run",
+                 "strategy")  # fmt: skip
 
-    def __init__(self, run: StrategyRun, strategy: int, market: int, context: Context, bar_stops: NDArray[np.int64],
-                 reader: OrderReader) -> None:  # fmt: skip
+    def __init__(self, run: StrategyRun, strategy: int, market: int, context: Context, bar_steps: NDArray[np.int64],
+                 bar_stops: NDArray[np.int64], reader: OrderReader) -> None:  # fmt: skip
         self.run = run
         self.strategy = strategy
         self.market = market
         self.context = context
-        self.bar_stops = bar_stops  # records that have been seen when a bar is known
+        self.bar_steps = bar_steps  # at the end of which a bar is known
+        self.bar_stops = bar_stops  # records that have been seen by then
         self.reader = reader
         self.on_bar = run.strategy.on_bar
         self.fills: Counter[int] = Counter()  # fills of each open trade
@@ -116,15 +120,17 @@ class Replay:
 
     def _runner(self, index: int, market: int) -> _Runner:
         run = self.runs[index]
+        own, steps = _bars_of(run, self.markets[market].bars, self.stream.bar_steps[market])
         context = Context(
-            self.markets[market].bars, self.account, self.scales[market], strategy=index, name=run.name, market=market,
+            own, self.account, self.scales[market], strategy=index, name=run.name, market=market,
             markets=len(self.markets), params=dict(run.params), state=self._states[index], log=self._log,
         )  # fmt: skip
         if self._known:
+            base = self.markets[market].bars.timeframe
             for spec, columns in self._known[market].items():
-                context.ind.know(spec, columns)
-        stops = self.stream.step_stops[self.stream.bar_steps[market]]
-        return _Runner(run, index, market, context, stops, OrderReader(self.scales))
+                context.ind.know(msgspec.structs.replace(spec, timeframe=spec.timeframe or base), columns)
+        stops = self.stream.step_stops[steps]
+        return _Runner(run, index, market, context, steps, stops, OrderReader(self.scales))
 
     def _log(self, level: str, strategy: str, symbol: str, message: str) -> None:
         stop = self.account.stop
@@ -135,6 +141,8 @@ class Replay:
         """Compile the core, or load it from its cache, before the clock of the loop starts."""
         self.engine.advance(self.stream.records, 0, 0)
         self.engine.submit(self.account.pending)
+        if self._listens:
+            self.engine.calm_until(self.stream.records, 0, 0)
 
     def start(self) -> None:
         """Call every `on_init`, and turn `signals` into requests."""
@@ -151,7 +159,7 @@ class Replay:
             self.engine.reserve(_OUTPUTS_EACH_ORDER * len(self.account.pending))
             # Who listens is told of these at their bars, though no bar's call has asked for them.
             self._is_asked_ahead = self._listens
-            self.account.is_moving = self._is_asked_ahead
+            self.account.calm_until = 0 if self._is_asked_ahead else NEVER
         self._schedule = self._calls_in_order()
 
     def _signals(self, runner: _Runner) -> NDArray[Any]:
@@ -159,8 +167,7 @@ class Replay:
         runner.context.show(len(runner.context.ts_ns))
         found = runner.run.strategy.signals(runner.context)
         runner.context.show(0)
-        steps = self.stream.bar_steps[runner.market]
-        return signal_requests(found, runner.strategy, runner.market, self.scales[runner.market], steps)
+        return signal_requests(found, runner.strategy, runner.market, self.scales[runner.market], runner.bar_steps)
 
     def _calls_in_order(self) -> Iterator[tuple[int, int, _Runner]]:
         """(records to have been seen, bar index, runner) of each call of `on_bar`."""
@@ -227,15 +234,22 @@ class Replay:
         runner, index = self._runners[0], 0
         try:
             for stop, index, runner in calls:
-                if account.is_moving:
+                if stop > account.calm_until:
                     self._follow(stop)
-                    account.is_moving = self._is_asked_ahead or account.engine.is_moving(self._listens)
+                    account.calm_until = 0 if self._is_asked_ahead else self._calm_until(stop)
                 account.stop = stop
                 runner.context.show(index + 1)
                 runner.on_bar(runner.context, index)  # type: ignore[misc]
         except Exception:
             with runner.boundary(f"on_bar at bar {index}"):
                 raise
+
+    def _calm_until(self, position: int) -> int:
+        """How many records strategies may see before the engine, which has consumed `position`, has to follow."""
+        if not self.engine.is_moving(self._listens):
+            return NEVER
+        end = min(position + _CALM_RECORDS, len(self.stream.records))
+        return self.engine.calm_until(self.stream.records, position, end)
 
     def _follow(self, stop: int) -> None:
         """Bring the engine to `stop`; strategies that listen are told what happened, step by step."""
@@ -303,7 +317,7 @@ class Replay:
                 "calls": self._calls,
                 "position": self.account.position,
                 "stop": self.account.stop,
-                "is_moving": self.account.is_moving,
+                "calm_until": self.account.calm_until,
                 "told": told.tobytes(),
                 "log": self.account.log,
             }
@@ -318,7 +332,7 @@ class Replay:
             state.clear()
             state.update(stored)
         account = self.account
-        account.position, account.stop, account.is_moving = found["position"], found["stop"], found["is_moving"]
+        account.position, account.stop, account.calm_until = found["position"], found["stop"], found["calm_until"]
         account.log[:] = [msgspec.convert(line, LogLine) for line in found["log"]]
         self._calls = found["calls"]
         for _ in islice(self._schedule, self._calls):
@@ -342,6 +356,15 @@ class Replay:
             scales=self.scales, strategies=tuple(run.name for run in self.runs),
             figures={name: int(core[name][0]) for name in layout.FIGURES}, log=self.account.log, bars=self._bars,
         )  # fmt: skip
+
+
+def _bars_of(run: StrategyRun, bars: Bars, steps: NDArray[np.int64]) -> tuple[Bars, NDArray[np.int64]]:
+    """The bars that a strategy gets, and the step at whose end each is known: the market's, or higher ones of them."""
+    if run.timeframe in {"", bars.timeframe}:
+        return bars, steps
+    made = aggregate(bars, run.timeframe)
+    counts = np.arange(1, len(made.bars) + 1)
+    return made.bars, steps[np.searchsorted(made.known, counts)]
 
 
 def texts_of(runs: Sequence[StrategyRun]) -> list[str]:

@@ -71,6 +71,11 @@ class Window:
         return frame
 
     @property
+    def frames(self) -> tuple[Frame, ...]:
+        """The higher timeframes that have been looked at."""
+        return tuple(self._frames)
+
+    @property
     def open(self) -> FloatColumn:
         """Opens up to the current bar."""
         return self._open[: self.stop]
@@ -280,6 +285,23 @@ class Indicators:
             for known in self._memo.values()
         }
 
+    def columns(self) -> list[tuple[str, FloatColumn]]:
+        """Every output of what has been asked for, whole, by a name that says what it is.
+
+        Of the market's own columns a name is the spec (`ema_20_1m`, `macd_12_26_9_1m.signal`), else as it was written:
+        `sma(macd(close, 12, 26, 9).signal, 5)_1m`.
+        """
+        self.ask(self.asked())
+        found = []
+        for known in self._memo.values():
+            name, sources, parameters = known.key
+            definition = DEFINITIONS[name]
+            is_own = sources == _own_sources(definition.inputs)
+            text = str(IndicatorSpec(name, parameters)) if is_own else _written(known.key)
+            names = output_names(f"{text}_{self._timeframe}", definition.outputs)
+            found += list(zip(names, known.full, strict=True))
+        return found
+
     def _function(self, name: str) -> Any:
         """The function behind `ind.NAME`, with quick ways for `ctx.close` and for the market's own columns."""
         window = self._window
@@ -360,6 +382,11 @@ class Indicators:
         key, output = source
         full: NDArray[Any] = self._memo[key].full[output]
         return full
+
+
+def output_names(indicator: str, outputs: tuple[str, ...]) -> list[str]:
+    """What the outputs of an indicator are called in files: its own name, or each with its output after a dot."""
+    return [indicator] if len(outputs) == 1 else [f"{indicator}.{output}" for output in outputs]
 
 
 def _written(source: Any) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from daemon.app import BacktestReport
     from daemon.replaying import ReplayReport
     from daemon.stages import Stages
+    from daemon.symbol_outputs import SymbolOutput
 
 
 def backtest(
@@ -57,23 +58,35 @@ def _write_report(report: BacktestReport, stages: Stages) -> tuple[dict[str, Any
     import time
 
     from adapters.report.files import write_report
-    from daemon.app import report_input
+    from daemon.app import report_input, symbol_report_input
 
     begun = time.perf_counter()
     stages.stage("Writing the report...")
-    try:
-        files = write_report(report.folder, report_input(report))
-    except TapewrightError as error:
-        return {}, error
-    stages.stage(f"Report: {files[-1]}")
+    files: list[Path] = []
+    trouble: TapewrightError | None = None
+    given = [(report.folder, report_input(report))]
+    given += [(output.folder, symbol_report_input(output)) for output in report.symbols]
+    for folder, own in given:
+        try:
+            files += write_report(folder, own)
+        except TapewrightError as error:
+            trouble = trouble or error
+        else:
+            stages.stage(f"Report: {files[-1]}")
+    if trouble is not None:
+        return {}, trouble
     return {"report": [str(file) for file in files], "report_seconds": round(time.perf_counter() - begun, 6)}, None
 
 
 def print_summary(report: BacktestReport | ReplayReport) -> None:
     """Print the figures of a finished run."""
-    from adapters.summary import summary_text
+    from adapters.summary import summary_text, symbols_text
 
-    sys.stdout.write(summary_text([(report.facts, report.metrics)], colour=sys.stdout.isatty()))
+    colour, account = sys.stdout.isatty(), (report.facts, report.metrics)
+    sys.stdout.write(summary_text([account], colour=colour))
+    symbols = getattr(report, "symbols", ())
+    if symbols:
+        sys.stdout.write(symbols_text(account, [(each.facts, each.metrics) for each in symbols], colour=colour))
 
 
 def as_document(report: BacktestReport) -> dict[str, Any]:
@@ -105,8 +118,31 @@ def as_document(report: BacktestReport) -> dict[str, Any]:
         "sortino": metrics.equity.sortino,
         "ambiguous_bars": figures["ambiguous_bars"],
         "figures": figures_as_json(metrics),
+        "journals": {symbol: str(path) for symbol, path in report.journals.items()},
+        **({"symbol_results": [_symbol_document(output) for output in report.symbols]} if report.symbols else {}),
         "load_seconds": round(report.timings.load, 6),
         "loop_seconds": round(report.timings.loop, 6),
+        "journal_seconds": round(report.timings.journal, 6),
         "write_seconds": round(report.timings.write, 6),
         "total_seconds": round(report.timings.total, 6),
+    }
+
+
+def _symbol_document(output: SymbolOutput) -> dict[str, Any]:
+    """One symbol of a run of several; money as `figures` has it."""
+    from engine.figures.metrics import as_json as figures_as_json
+
+    figures = figures_as_json(output.metrics)
+    return {
+        "symbol": output.facts.symbol,
+        "folder": str(output.folder),
+        "bars": len(output.bars),
+        "orders": output.result.figures["order_count"],
+        "fills": output.result.figures["fill_count"],
+        "trades": output.metrics.trades.count,
+        "wins": output.metrics.trades.wins,
+        "final_equity": figures["equity"]["final"],
+        "fees": figures["costs"]["fees"],
+        "funding": figures["costs"]["funding"],
+        "figures": figures,
     }

@@ -115,7 +115,8 @@ ERRORS = [
     (("--set", "funding.enabled=true", "--set", "funding.file=nowhere.csv"), 66, "Funding file not found"),
     (("--set", "cash_decimals=2", "--set", "instruments.SYNTH.lot_size=0.00001"), 78, "Raise cash_decimals"),
     (("--set", "symbols=", "--set", "book={sample_ms: 5}"), 78, "no symbol is named"),
-    (("--set", "strategy.timeframe=5m"), 78, "a backtest has the bars of `timeframe` only (1m)"),
+    (("--set", "strategy.timeframe=90s"), 78, "timeframe 90s is no multiple of the bars' own 1m"),
+    (("--set", "strategy.timeframe=30s"), 78, "set the run's timeframe to 30s"),
     (("--nonsense",), 64, "No such option"),
 ]
 

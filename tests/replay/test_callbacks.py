@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ import pytest
 from adapters.synthetic_market import synthesize
 from engine.bars import Bars, timeframe_ns
 from engine.errors import StrategyError
+from engine.frames import aggregate
 from engine.indicators import DEFINITIONS, compute
 from engine.instruments import Instrument
 from engine.kernels import layout
@@ -24,8 +26,10 @@ from engine.market import FundingSeries, Market, event_stream, static_funding
 from engine.reading import OrderUpdate, view_as
 from engine.replay import Replay, RunResult, StrategyRun
 from engine.settings import Commission, Execution, InstrumentKind, RunSettings
-from engine.strategy import Schema, Strategy
+from engine.strategy import Schema, Strategy, resolve_params
+from strategies.loading import load_strategy
 
+BUILTINS = Path(__file__).parents[2] / "strategies" / "builtins"
 HOUR_NS = timeframe_ns("1h")
 START_NS = 20_000 * 24 * HOUR_NS
 FREE = RunSettings(initial_cash=Decimal(10_000))
@@ -729,3 +733,45 @@ def test_funding_outside_the_bars_or_twice_is_not_counted() -> None:
     ones = np.ones(5, dtype=np.int64)
     _, paid = funded(own, FundingSeries(times, 10**9 * ones, 0 * ones))
     assert ((paid["ts_ns"] - START_NS) // HOUR_NS).tolist() == [2]
+
+
+# ── a timeframe of its own ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["ema_cross", "ema_cross_signals", "rsi_reversion"])
+@pytest.mark.parametrize("timeframe", ["5m", "30m"])
+def test_a_strategy_on_its_own_bars_trades_as_the_run_on_such_bars(name: str, timeframe: str) -> None:
+    """Market orders fill at the next open, which is the same price in minutes and in the bars made of them."""
+    minutes = synthesize("ONE", "1m", 30_000, seed=3)
+    whole = aggregate(minutes, timeframe).bars
+    strategy = load_strategy(BUILTINS / f"{name}.py")
+    params = resolve_params(strategy.schema, {})
+    rich = RunSettings(initial_cash=Decimal(1_000_000), close_at_end=False)
+    found = []
+    for own, asked in ((minutes, timeframe), (whole, "")):
+        market_of = Market(Instrument("ONE", Decimal("0.01"), Decimal("0.00001")), own, None)
+        given = StrategyRun("s", strategy, params, (0,), asked)
+        trades = Replay(rich, [market_of], [given]).run().trades()
+        found.append([(trade.side, trade.size, trade.entry_price, trade.exit_price, trade.pnl) for trade in trades])
+    assert found[0] == found[1]
+    assert len(found[0]) > 3
+
+
+def test_bars_of_its_own_come_beside_the_run_s() -> None:
+    """Bars 5 to 9 are missing: both that of the first four and the one after are known with bar 11."""
+    own = flat(8, hours=[0, 1, 2, 3, 4, 11, 12, 13])
+    told: list[tuple[str, int, int, int]] = []
+
+    def note(name: str) -> Call:
+        return lambda ctx, i: told.append(
+            (name, i, len(ctx.close), int(ctx.time[-1] // 3_600_000 - START_NS // HOUR_NS))
+        )
+
+    runs = [
+        run_of("base", on_bar=note("base")),
+        msgspec.structs.replace(run_of("own", on_bar=note("own")), timeframe="4h"),
+    ]
+    Replay(FREE, [market(own)], runs).run()
+    assert [line for line in told if line[0] == "own"] == [("own", 0, 1, 0), ("own", 1, 2, 4), ("own", 2, 3, 8)]
+    base = [line[0] for line in told]
+    assert base == ["base"] * 4 + ["own"] + ["base"] * 2 + ["own"] * 2 + ["base"] * 2
