@@ -56,7 +56,9 @@ def main(arguments: list[str]) -> None:
             floor = browser.new_page(viewport={"width": 1440, "height": 900})
             floor.set_content("<div id=chart style='height: 600px; background: #fff'></div>")
             measured = [("floor, ", _moved(floor)), ("", _moved(opened)), ("floor, ", _moved(floor))]
-            for name, frames in ((before + name, frames) for before, found in measured for name, frames in found.items()):
+            for name, frames in (
+                (before + name, frames) for before, found in measured for name, frames in found.items()
+            ):
                 ranked = sorted(frames)
                 _say(
                     f"{name:18}  {statistics.median(ranked):8.1f} ms median,"
