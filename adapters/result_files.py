@@ -20,7 +20,9 @@ import numpy as np
 from engine.bars import NS_PER_MS, NS_PER_SECOND, IntColumn
 from engine.errors import UsageError
 from engine.figures import money
+from engine.figures.band import EquityBand
 from engine.figures.definitions import definitions
+from engine.figures.diagnostics import diagnostics_json
 from engine.figures.equity import EquityCurve, drawdown_series
 from engine.figures.metrics import Metrics, as_json
 from engine.figures.trades import Trade
@@ -117,7 +119,12 @@ def write_results(
     """
     return [
         write_trades(folder / "trades.csv", trades),
-        write_equity(folder / "equity.parquet", equity, metrics.equity.initial),
+        write_equity(
+            folder / "equity.parquet",
+            equity,
+            metrics.equity.initial,
+            metrics.diagnostics.band if metrics.diagnostics else None,
+        ),
         write_metrics(folder / "metrics.json", metrics, run),
     ]
 
@@ -130,11 +137,14 @@ def write_trades(path: Path, trades: Sequence[Trade]) -> Path:
     return put_file(path, frame.write_csv)
 
 
-def write_equity(path: Path, equity: EquityCurve, initial_cash: Decimal) -> Path:
+def write_equity(
+    path: Path, equity: EquityCurve, initial_cash: Decimal, band: EquityBand | None = None
+) -> Path:  # fmt: skip
     """Write the curve as Parquet, one row a bar.
 
     ts: int64, UTC ms of the bar's close; equity, exposure, margin: float64 money; drawdown: float64 fraction
-    of the peak so far; equity_units: int64, exact, in units of 10^-`cash_decimals` (see metrics.json).
+    of the peak so far; equity_units: int64, exact, in units of 10^-`cash_decimals` (see metrics.json). With a band
+    also equity_worst and equity_best: float64 money.
     """
     unit = 10.0**equity.cash_decimals
     columns = {
@@ -145,18 +155,22 @@ def write_equity(path: Path, equity: EquityCurve, initial_cash: Decimal) -> Path
         "drawdown": drawdown_series(equity, money.to_units(initial_cash, equity.cash_decimals)),
         "equity_units": equity.equity,
     }
+    if band is not None:
+        columns |= {"equity_worst": band.worst / unit, "equity_best": band.best / unit}
     return write_columns(path, columns)
 
 
 def write_metrics(path: Path, metrics: Metrics, run: Mapping[str, Any]) -> Path:
     """Write figures, what each of them means, and the facts of the run as JSON; not-a-number becomes null."""
-    document = {
+    document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "run": run,
         "cash_decimals": metrics.cash_decimals,
         "figures": as_json(metrics),
         "definitions": definitions(),
     }
+    if metrics.diagnostics is not None:
+        document["diagnostics"] = diagnostics_json(metrics.diagnostics, metrics.cash_decimals)
     data = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2) + b"\n"
     return put_file(path, lambda place: place.write_bytes(data))
 

@@ -14,7 +14,15 @@ from config.daemon_model import (
     ReloadConfig,
     StoreConfig,
 )
-from config.model import DataConfig, InstrumentOverride, JournalConfig, RunConfig, StrategyEntry, StrategyPart
+from config.model import (
+    DataConfig,
+    DiagnosticsConfig,
+    InstrumentOverride,
+    JournalConfig,
+    RunConfig,
+    StrategyEntry,
+    StrategyPart,
+)
 from config.rules import strategy_id
 from engine.settings import (
     BookExecution,
@@ -57,9 +65,10 @@ def build(values: dict[str, Any], source: str) -> RunConfig:
         instruments={symbol: _override(given) for symbol, given in values.get("instruments", {}).items()},
         data=DataConfig(**values.get("data", {})),
         journal=JournalConfig(**values.get("journal", {})),
+        diagnostics=DiagnosticsConfig(**values.get("diagnostics", {})),
         mode=mode,
         source=values.get("source", source),
-        daemon=_daemon(values) if mode == "paper" else DaemonConfig(),
+        daemon=_daemon(values) if mode == "paper" else DaemonConfig(store=StoreConfig(**values.get("store", {}))),
     )
 
 

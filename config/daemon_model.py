@@ -30,6 +30,7 @@ class FeedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `exchange` is cryptofeed's name of it. `rest` and `websocket` replace the venue's own addresses (a loopback
     exchange, a proxy). An instrument's channel that says nothing for its `stale_…_seconds` is stale; 0 never is.
+    `key_id` and `key_secret` are references (`${env:NAME}`), never the values.
     """
 
     exchange: Exchange = "BINANCE_FUTURES"
@@ -44,6 +45,8 @@ class FeedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stale_open_interest_seconds: int = 300
     keep_raw: bool = False
     key_file: str = ""
+    key_id: str = ""
+    key_secret: str = ""
 
 
 class PaperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,20 +65,26 @@ class PaperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The SQLite file, relative to the home folder, and of how many samples of the equity curve one is stored."""
+    """The SQLite file, relative to the home folder, and of how many samples of the equity curve one is stored.
+
+    A paper session is always stored, a backtest where it is `enabled`; a replay is told on the command line.
+    """
 
     path: str = "strategy.sqlite"
     sample_every: int = 1
+    enabled: bool = True
 
 
 class ControlConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The control socket (0600) and the loopback HTTP interface; `http_port` 0: no HTTP.
 
     `token_file` holds the bearer token; empty: systemd's credential `control-token`, else one that is made and kept.
+    `token` is a reference to it (`${env:NAME}`), never the value.
     """
 
     http_port: int = 0
     token_file: str = ""
+    token: str = ""
 
 
 class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """The sections of a config that a paper session reads beside its run: each field's range and meaning.
 
 Names, choices and defaults come from `daemon_model`'s structs. A backtest and a replay accept these sections and use
-none of them.
+none of them but `store`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from config.daemon_model import (
     ReloadConfig,
     StoreConfig,
 )
-from config.kinds import Choice, Field, Flag, Integer, ListOf, Text, section_of
+from config.kinds import Choice, Field, Flag, Integer, ListOf, Secret, Text, section_of
 from config.sections import FILE, HOST, HTTP_ADDRESS, words
 
 WEBSOCKET_ADDRESS = Text(rf"(?:wss?://{HOST})?", "a ws:// or wss:// address such as ws://127.0.0.1:8080, or nothing")
 STORE_FILE = Text(r"[^\x00-\x1f]{1,4096}", "a path relative to the home folder")
+VARIABLE = Secret(
+    r"(?:\$\{env:[A-Za-z_][A-Za-z0-9_]{0,127}\})?",
+    "${env:NAME}, which stands for the environment's variable NAME, or nothing; a file holds no secret itself",
+)
 PORT = Integer(0, 65_535)
 STALE_SECONDS = Integer(0, 86_400)
 
@@ -58,6 +62,8 @@ FEED = section_of(
     Field("stale_open_interest_seconds", STALE_SECONDS, "For `open_interest`.", "300"),
     Field("keep_raw", Flag(), "Whether the websocket's frames are kept as they came, beside the tape.", "true"),
     Field("key_file", FILE, "File with keys, for venues that want them even for public data.", "keys.yaml"),
+    Field("key_id", VARIABLE, "In place of `key_file`, with `key_secret`: where the key's id is.", "${env:KEY_ID}"),
+    Field("key_secret", VARIABLE, "The same for the key itself.", "${env:KEY_SECRET}"),
 )
 
 PAPER = section_of(
@@ -96,9 +102,10 @@ PAPER = section_of(
 STORE = section_of(
     StoreConfig,
     "store",
-    "The SQLite file of a paper session.",
+    "The SQLite file into which every backtest and every paper session goes: `tapewright runs`.",
     Field("path", STORE_FILE, "Where it is, relative to the home folder.", "paper.sqlite"),
     Field("sample_every", Integer(1, 1_000_000), "Of so many samples of the equity curve one is stored.", "10"),
+    Field("enabled", Flag(), "Whether a backtest is stored. A paper session always is.", "false"),
 )
 
 CONTROL = section_of(
@@ -112,6 +119,7 @@ CONTROL = section_of(
         "File with its bearer token. Empty: systemd's credential `control-token`, else one that is made and kept.",
         "control.token",
     ),
+    Field("token", VARIABLE, "In place of `token_file`: where the token is.", "${env:TAPEWRIGHT_TOKEN}"),
 )
 
 METRICS = section_of(

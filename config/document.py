@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from config.loader import parse
+from config.migrations import VERSION
 from config.model import RunConfig, StrategyEntry
 from config.scalars import moment_text, plain_text
 
@@ -23,7 +24,7 @@ def to_document(config: RunConfig) -> dict[str, Any]:
     settings = _plain(config.settings)
     execution = settings["execution"]
     document = {
-        "version": 1,
+        "version": VERSION,
         "mode": config.mode,
         "source": config.source,
         "symbols": list(config.symbols) or None,
@@ -39,13 +40,13 @@ def to_document(config: RunConfig) -> dict[str, Any]:
         "instruments": _plain(config.instruments),
         "data": _plain(config.data),
         "journal": _plain(config.journal),
-        **(_plain(config.daemon) if config.mode == "paper" else {}),
+        **(_plain(config.daemon) if config.mode == "paper" else {"store": _plain(config.daemon.store)}),
     }
     return {name: value for name, value in document.items() if value is not None}
 
 
 def from_document(document: Mapping[str, Any], *, source: str = "stored config") -> RunConfig:
-    """Return the RunConfig of a stored document. Raises ConfigError where it is not one."""
+    """Return the RunConfig of a stored document, of this version or an earlier one. Raises ConfigError."""
     # It may be of a replay, whose tape names the symbols and whose start and end a paper session has not.
     return parse(json.dumps(document), "json", source=source, is_tape=True)
 

@@ -42,6 +42,14 @@ class Text(msgspec.Struct, frozen=True):
     allowed: str
 
 
+class Secret(Text, frozen=True):
+    """A reference to what no file may hold: `${env:NAME}`. The value itself is read where it is used."""
+
+
+class Paths(msgspec.Struct, frozen=True):
+    """A path, or a list of them."""
+
+
 class Moment(msgspec.Struct, frozen=True):
     """A point in time: UTC milliseconds, or an ISO date or time."""
 
@@ -83,7 +91,7 @@ class Named(msgspec.Struct, frozen=True):
     section: Section
 
 
-Kind: TypeAlias = Number | Integer | Flag | Choice | Text | Moment | Params | ListOf | MapOf | Section | Named
+Kind: TypeAlias = Number | Integer | Flag | Choice | Text | Paths | Moment | Params | ListOf | MapOf | Section | Named
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -135,6 +143,8 @@ def allowed(kind: Kind) -> str:  # noqa: PLR0911  a line for each kind
             return f"one of {', '.join(kind.words)}"
         case Text():
             return kind.allowed
+        case Paths():
+            return "a path relative to this file, or a list of them"
         case Moment():
             return "UTC milliseconds such as 1700000000000, or an ISO date or time such as 2024-01-01T00:00:00Z"
         case Params():

@@ -33,6 +33,19 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
 
 
+class DiagnosticsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is worked out of a finished run beside its figures.
+
+    `band`: the worst and best equity where bars are ambiguous, for which the run is made again under every same-bar
+    priority. `annualise`: annual figures for runs under 30 days too. `regime_bars`: how many bars a regime looks back;
+    0: those of a day, at least 20 and at most 1,440.
+    """
+
+    band: bool = False
+    annualise: bool = False
+    regime_bars: int = 0
+
+
 class StrategyPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file `strategies/entry/{name}.py` or `strategies/exit/{name}.py`, and its parameters.
 
@@ -77,7 +90,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `symbols` is empty where the file names none, as for a run on all of a tape; `strategies` as where the command line
     gives the strategy. Paths in `funding`, `book` and `daemon` are as written: relative to the home folder. `source` is
-    the file this was first read from. `daemon` is as the file says with mode paper, else the defaults.
+    the file this was first read from. With mode paper `daemon` is as the file says, else only its `store`.
     """
 
     symbols: tuple[str, ...]
@@ -92,6 +105,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instruments: dict[str, InstrumentOverride] = {}
     data: DataConfig = DataConfig()
     journal: JournalConfig = JournalConfig()
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig()
     mode: Mode = "backtest"
     source: str = ""
     daemon: DaemonConfig = DaemonConfig()

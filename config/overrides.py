@@ -14,7 +14,7 @@ from config.model import Mode
 from config.nodes import Entry, ListNode, MapNode, Node, Path, Place, ScalarNode, Step, child, is_null, place_of
 from config.problems import Findings, quoted, shown, suggestion
 from config.reader import named
-from config.table import ROOT
+from config.table import ROOT, SECRETS
 from config.yaml_nodes import read_value
 
 _STEP = re.compile(r'\.?(?:"(?P<quoted>[^"]+)"|(?P<name>[^.\[\]"=]+))|\[(?P<index>[0-9]{1,6})\]')
@@ -70,6 +70,8 @@ def with_settings(root: Node, settings: Sequence[str], findings: Findings) -> No
         name, equals, text = setting.partition("=")
         place = Place(f"--set {setting}", path=name.strip())
         path = _steps(name.strip())
+        if name.strip() in SECRETS and "${env:" not in text:
+            place = Place(f"--set {name}=[hidden]", path=name.strip())  # a secret, where only its name belongs
         if not equals or not path:
             findings.add(place, (), "not a setting; write path=value, such as leverage=2 or strategy.params.fast=20")
             continue

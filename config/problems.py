@@ -35,11 +35,18 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Findings:
-    """All problems of one config, in the order of the file; options of the command line come last."""
+    """All problems of one config, file by file in their order; options of the command line come last."""
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
+        self._title = origin
         self._problems: dict[Problem, None] = {}
+
+    def at(self, origin: str) -> Findings:
+        """Return the same findings for one more file: what is noted there is told with the rest."""
+        part = Findings(origin)
+        part._title, part._problems = self._title, self._problems
+        return part
 
     def add(self, place: Place, path: Path, text: str) -> None:
         """Note a problem; the same one is kept once. Where there are too many, raise what there is."""
@@ -63,16 +70,21 @@ class Findings:
 
     def lines(self) -> tuple[str, ...]:
         """One line for each problem."""
-        ordered = sorted(self._problems, key=lambda problem: (problem.place.line == 0, problem.place.line))
+        ranks = {self._title: 0}
+        for problem in self._problems:
+            ranks.setdefault(problem.place.origin, len(ranks))
+        ordered = sorted(
+            self._problems, key=lambda each: (each.place.line == 0, ranks[each.place.origin], each.place.line)
+        )
         lines = [problem.line() for problem in ordered]
         if len(ordered) >= PROBLEMS_MAX:
-            lines.append(f"{self.origin}: too many problems; what comes after these was not read")
+            lines.append(f"{self._title}: too many problems; what comes after these was not read")
         return tuple(lines)
 
     def error(self) -> ConfigError:
         """Return the error that carries them all."""
         count = len(self._problems)
-        title = f"{self.origin}: {count} problem{'s' if count != 1 else ''}"
+        title = f"{self._title}: {count} problem{'s' if count != 1 else ''}"
         return ConfigError(title, problems=self.lines(), remedy=REMEDY)
 
     def raise_if_any(self) -> None:

@@ -22,6 +22,8 @@ from config.kinds import (
     Named,
     Number,
     Params,
+    Paths,
+    Secret,
     Section,
     Text,
     allowed,
@@ -36,6 +38,11 @@ from config.scalars import (
     moment_ns_of_ms,
     plain_number_of,
     whole_of,
+)
+
+SECRETS_ONLY = (
+    f"the environment is for secrets only ({', '.join(table.SECRETS)}), as a run must be told whole by its files and"
+    " options; write the value itself, or give it with --set"
 )
 
 
@@ -62,7 +69,8 @@ class _Reader:
         self.homes = table.homes()
 
     def refuse(self, kind: Kind, node: Node, path: Path, place: Place, more: str = "") -> Missing:
-        text = f"{shown(node)} is not allowed; {allowed(kind)}"
+        what = "[hidden]" if isinstance(kind, Secret) else shown(node)
+        text = f"{what} is not allowed; {allowed(kind)}"
         if isinstance(kind, Choice) and isinstance(node, ScalarNode):
             text += suggestion(node.text, kind.words)
         self.findings.add(place, path, text + more)
@@ -70,6 +78,9 @@ class _Reader:
 
     def value(self, kind: Kind, node: Node, path: Path, place: Place) -> Any:  # noqa: PLR0911  each kind its reader
         """Return the value of `node` as `kind`, or MISSING; `place` is where its key stands."""
+        if refers_to_environment(node) and not isinstance(kind, Secret):
+            self.findings.add(place, path, f"{shown(node)} is not allowed: {SECRETS_ONLY}")
+            return MISSING
         match kind:
             case Number():
                 return self.number(kind, node, path, place)
@@ -86,6 +97,8 @@ class _Reader:
                 return self.text(kind, node, path, place, fits=lambda text: text in kind.words)
             case Text():
                 return self.text(kind, node, path, place, fits=re.compile(kind.pattern).fullmatch)
+            case Paths():
+                return self.refuse(kind, node, path, place, "; only a file builds on others, so not here")
             case Moment():
                 return self.moment(kind, node, path, place)
             case Params():
@@ -142,6 +155,11 @@ class _Reader:
                     value = text.lower() == "true"
                 case ScalarNode(form="number", text=text):
                     value = plain_number_of(text)
+                case ScalarNode(form="text") if refers_to_environment(entry.node):
+                    self.findings.add(
+                        entry.key_place, (*path, name), f"{shown(entry.node)} is not allowed: {SECRETS_ONLY}"
+                    )
+                    continue
                 case ScalarNode(form="text", text=text) if _storable(text):
                     value = text
             if value is None or not name or not _storable(name):
@@ -209,6 +227,11 @@ class _Reader:
 def named(node: ScalarNode) -> MapNode:
     """Return the section that a bare name stands for."""
     return MapNode({"name": Entry(node.place, node)}, node.place)
+
+
+def refers_to_environment(node: Node) -> bool:
+    """Whether a value wants to be taken from the environment."""
+    return isinstance(node, ScalarNode) and node.form == "text" and "${env:" in node.text
 
 
 def missing(field: Field) -> str:

@@ -22,6 +22,7 @@ from config.kinds import (
     Named,
     Number,
     Params,
+    Paths,
     Section,
     allowed,
 )
@@ -30,6 +31,7 @@ from config.sections import (
     BOOK,
     COMMISSION,
     DATA,
+    DIAGNOSTICS,
     EXECUTION,
     FUNDING,
     INSTRUMENT,
@@ -56,6 +58,7 @@ SECTIONS = (
     ("`instruments.SYMBOL.tiers[]`", TIER),
     ("`data`", DATA),
     ("`journal`", JOURNAL),
+    ("`diagnostics`", DIAGNOSTICS),
     ("`feed`", FEED),
     ("`paper`", PAPER),
     ("`store`", STORE),
@@ -120,6 +123,8 @@ def _type(kind: Kind) -> str:
             return "time"
         case ListOf():
             return "list"
+        case Paths():
+            return "text or list"
         case Named():
             return "name or section"
         case Section() | MapOf() | Params():

@@ -83,8 +83,10 @@ def exclusive(sheet: Sheet) -> None:
     """Of two fields that say the same, one is given."""
     for first, second in EXCLUSIVE:
         if sheet.given(*first) and sheet.given(*second):
-            line = place_of(sheet.root, first).line
-            where = f"{dotted(first)} (line {line})" if line else dotted(first)
+            where, place = dotted(first), place_of(sheet.root, first)
+            if place.line:
+                is_here = place.origin == place_of(sheet.root, second).origin
+                where += f" (line {place.line})" if is_here else f" ({place.label()})"
             sheet.note(second, f"given together with {where}, which says the same; give one of them")
 
 
@@ -228,6 +230,17 @@ def latency(sheet: Sheet) -> None:
             sheet.note(("book", name), "given together with book.latency_file, which tells it; give one of them")
 
 
+def secrets(sheet: Sheet) -> None:
+    """Secrets come from a file or from the environment, a key's two halves together."""
+    for section, file, names in (("feed", "key_file", ("key_id", "key_secret")), ("control", "token_file", ("token",))):
+        given = [name for name in names if sheet.value(section, name)]
+        if given and sheet.value(section, file):
+            sheet.note((section, given[0]), f"given together with {section}.{file}, which tells it; give one of them")
+        elif given and len(given) < len(names) and sheet.right(section):
+            lacks = next(name for name in names if name not in given)
+            sheet.note((section, lacks), f"missing; {given[0]} needs it")
+
+
 def tiers(sheet: Sheet) -> None:
     """Margin tiers begin at 0 and ascend."""
     for symbol, override in (sheet.value("instruments") or {}).items():
@@ -281,6 +294,7 @@ RULES: tuple[Callable[[Sheet], None], ...] = (
     sizing,
     slippage,
     latency,
+    secrets,
     tiers,
     capacity,
     paper,

@@ -17,6 +17,7 @@ from config.kinds import (
     Named,
     Number,
     Params,
+    Paths,
     Section,
     Text,
 )
@@ -89,6 +90,9 @@ def _kind(kind: Kind, definitions: dict[str, Any]) -> dict[str, Any]:  # noqa: P
             return {"type": "string", "enum": list(kind.words)}
         case Text():
             return {"type": "string", "pattern": f"^(?:{kind.pattern})$"}
+        case Paths():
+            path = {"type": "string", "minLength": 1, "maxLength": 4096}
+            return {"anyOf": [path, {"type": "array", "items": path}]}
         case Moment():
             whole = {"type": "integer", "minimum": MOMENT_MS_MIN, "maximum": MOMENT_MS_MAX}
             return {"anyOf": [whole, {"type": "string", "pattern": f"^{MOMENT}$"}]}

@@ -11,7 +11,7 @@ from typing import get_args, get_type_hints
 import msgspec
 
 from config.kinds import Choice, Field, Flag, Integer, ListOf, Number, Text, section_of
-from config.model import DataConfig, InstrumentOverride, JournalConfig
+from config.model import DataConfig, DiagnosticsConfig, InstrumentOverride, JournalConfig
 from engine.settings import (
     BookExecution,
     Commission,
@@ -111,6 +111,25 @@ JOURNAL = section_of(
     "journal",
     "The bar journal of a backtest: one row a bar with signals, position, capital, drawdown and indicators.",
     Field("enabled", Flag(), "Whether it is written, as data/journals/{SYMBOL}_{STRAT}_{TIMESTAMP}.parquet.", "false"),
+)
+
+DIAGNOSTICS = section_of(
+    DiagnosticsConfig,
+    "diagnostics",
+    "What is worked out of a finished run beside its figures.",
+    Field(
+        "band",
+        Flag(),
+        "Run again under every same-bar priority where bars were ambiguous, for the worst and best equity.",
+        "true",
+    ),
+    Field("annualise", Flag(), "Annual figures for runs under 30 days too.", "true"),
+    Field(
+        "regime_bars",
+        Integer(0, 5_000),
+        "How many bars back a market regime looks; 0: those of a day, at least 20 and at most 1,440.",
+        "96",
+    ),
 )
 
 FUNDING = section_of(

@@ -20,9 +20,12 @@ from config.kinds import (
     Named,
     Number,
     Params,
+    Paths,
+    Secret,
     Section,
     Text,
 )
+from config.migrations import VERSION
 from config.model import Mode
 from config.scalars import INT64_MAX
 from config.sections import (
@@ -30,6 +33,7 @@ from config.sections import (
     BPS,
     COMMISSION,
     DATA,
+    DIAGNOSTICS,
     EXECUTION,
     FUNDING,
     INSTRUMENT,
@@ -53,6 +57,7 @@ SPEC = Text(
     r"[A-Za-z][A-Za-z0-9_.]{0,63}",
     "an indicator, its numbers and a timeframe, such as sma_20_1m or ema_50_4h",
 )
+EXTENDS = Paths()
 ANY = Text(r"[^\x00]{0,4096}", "text")
 
 PART = Section(
@@ -132,7 +137,13 @@ ROOT = Section(
     "config",
     "One run.",
     (
-        Field("version", Integer(1, 1), "Version of this format.", "1", default=1),
+        Field("version", Integer(1, VERSION), "Version of this format. Left out: 1.", "1", default=1),
+        Field(
+            "extends",
+            EXTENDS,
+            "The file or files that this one builds on. Later ones win, and what this one says over all of them.",
+            "base.yaml",
+        ),
         Field("$schema", ANY, "For editors: where the JSON Schema is. Not read.", "config.schema.json"),
         Field("source", ANY, "The file a stored config was first read from. Written by the program.", "ema.yaml"),
         Field(
@@ -244,6 +255,7 @@ ROOT = Section(
         ),
         Field("data", DATA, DATA.help),
         Field("journal", JOURNAL, JOURNAL.help),
+        Field("diagnostics", DIAGNOSTICS, DIAGNOSTICS.help),
         Field("feed", FEED, FEED.help),
         Field("paper", PAPER, PAPER.help),
         Field("store", STORE, STORE.help),
@@ -265,18 +277,29 @@ EXCLUSIVE = (
 )
 
 
+# What a short form stands for.
+SHORT_FOR = {
+    "commission_bps": (("commission", "maker_bps"), ("commission", "taker_bps")),
+    "slippage_bps": (("slippage", "bps"),),
+}
+
+
 def homes() -> dict[str, tuple[str, ...]]:
     """Where each field name belongs, for a field that is written in the wrong section."""
     found: dict[str, tuple[str, ...]] = {}
-    for path in _paths():
+    for path, _ in _fields():
         name = path.rpartition(".")[2]
         found[name] = (*found.get(name, ()), path)
     return found
 
 
-def _paths() -> Iterator[str]:
+def _fields() -> Iterator[tuple[str, Field]]:
     for field in ROOT.fields:
-        yield field.name
+        yield field.name, field
         if isinstance(field.kind, Section):
             for inner in field.kind.fields:
-                yield f"{field.name}.{inner.name}"
+                yield f"{field.name}.{inner.name}", inner
+
+
+# Fields that name a variable of the environment, and the only ones that may.
+SECRETS = tuple(path for path, field in _fields() if isinstance(field.kind, Secret))

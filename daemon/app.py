@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,14 @@ from adapters.result_files import run_places, write_results
 from adapters.run_log import write_run_log
 from adapters.summary import RunFacts
 from config.model import RunConfig
+from daemon.banding import band_of
 from daemon.markets import load_market
 from daemon.runs import figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
+from daemon.storing import begin_storing, store_failed
 from daemon.symbol_outputs import SymbolOutput, symbol_outputs, trace_of, write_journals, write_symbols
 from engine.bars import Bars, timeframe_ns
-from engine.errors import ConfigError, StrategyError
+from engine.errors import ConfigError, StrategyError, TapewrightError
 from engine.figures.equity import EquityCurve
 from engine.figures.metrics import Metrics
 from engine.figures.trades import Trade
@@ -64,6 +67,8 @@ class BacktestReport(msgspec.Struct, frozen=True):
     curve: EquityCurve
     symbols: tuple[SymbolOutput, ...]
     journals: dict[str, Path]
+    store_trouble: TapewrightError | None = None
+    """Why the run is not in the store, where it should be: its files are written all the same."""
 
 
 def _refuse_no_symbols(config: RunConfig) -> None:
@@ -145,21 +150,28 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
     after_load = time.perf_counter()
     replay.prepare()
     stages.stage("Starting backtest loop...")
-    result = replay.run(stages.progress)
+    start_ns = min((int(market.bars.ts_ns[0]) for market in markets if len(market.bars)), default=0)
+    try:
+        result = replay.run(stages.progress)
+    except StrategyError as error:
+        store_failed(home, config, runs, replay, start_ns, error, stages)
+        raise
     trace = trace_of(replay, known, config)
     del replay  # its records and tables are as large as all that follows
     after_loop = time.perf_counter()
     stages.stage("Calculating metrics...")
-    start_ns = min((int(market.bars.ts_ns[0]) for market in markets if len(market.bars)), default=0)
-    only = markets[0].bars.close if len(markets) == 1 else None
-    curve, trades, figures = figures_of(result, start_ns, config, only)
+    bars = tuple(market.bars for market in markets)
+    fresh_runs = partial(strategy_runs, Registry(home), config, config.symbols)
+    band = band_of(result, start_ns, config, markets, known, fresh_runs, stages)
+    curve, trades, figures = figures_of(result, start_ns, config, bars, band)
     facts = _facts(config, result)
     places = run_places(home, config.symbols, facts.strategy, datetime.now(UTC))
+    folder = places.folder
+    storing = begin_storing(home, config, folder.name, runs, result, start_ns)
     symbols = symbol_outputs(places, config, markets, trace, result, trades, facts)
     after_figures = time.perf_counter()
     journals = write_journals(places, config, markets, trace, result, curve)
     after_journal = time.perf_counter()
-    folder = places.folder
     told = {symbol: path.relative_to(home).as_posix() for symbol, path in journals.items()}
     document = run_document(config, runs, result) | {"journals": told}
     if plugins:
@@ -169,6 +181,7 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
     write_results(folder, trades=trades, equity=curve, metrics=figures, run=document)
     write_run_log(folder, result, [line for _, lines in loaded for line in lines])
     write_symbols(symbols, document, folder.name, told)
+    store_trouble = None if storing is None else storing.trouble()
     end = time.perf_counter()
     for path in journals.values():
         stages.stage(f"Journal: {path}")
@@ -183,9 +196,8 @@ def backtest(home: Path, config: RunConfig, stages: Stages | None = None) -> Bac
         write=end - after_journal,
         total=end - begun,
     )
-    bars = tuple(market.bars for market in markets)
     return BacktestReport(
-        folder.name, folder, facts, result, trades, figures, timings, bars, curve, symbols, journals
+        folder.name, folder, facts, result, trades, figures, timings, bars, curve, symbols, journals, store_trouble
     )  # fmt: skip
 
 

@@ -261,8 +261,7 @@ def replay(
     result = run_to_end(run, stages, lambda *snapshot: kept.append(snapshot))
     after_loop = time.perf_counter()
     stages.stage("Calculating metrics...")
-    only = run.markets[0].bars.close if len(run.markets) == 1 else None
-    curve, trades, figures = figures_of(result, run.start_ns, config, only)
+    curve, trades, figures = figures_of(result, run.start_ns, config, [market.bars for market in run.markets])
     results = results_folder(home, "-".join(_traded(run)), "-".join(each.name for each in run.runs), datetime.now(UTC))
     document = run_document(config, run.runs, result) | {"tape": str(folder), "tape_digest": run.facts.digest}
     write_results(results, trades=trades, equity=curve, metrics=figures, run=document)
@@ -326,7 +325,8 @@ def _write_run(folder: Path, run: TapeRun, result: RunResult, snapshots: list[tu
 
 
 def _store(path: Path, name: str, run: TapeRun, result: RunResult) -> None:
-    from daemon.storing import run_start, store_result
+    from adapters.store import store_whole
+    from daemon.storing import end_of, result_of, run_start
 
     start = run_start(name, "replay", run.config, run.runs, result.scales, run.start_ns)
-    store_result(path, start, result, int(result.samples[-1, 0]) if len(result.samples) else run.start_ns)
+    store_whole(path, result_of(start, result, end_of(result, run.start_ns)))

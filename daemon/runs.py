@@ -6,19 +6,24 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from config.document import to_document
 from config.model import RunConfig, StrategyEntry
-from engine.bars import FloatColumn
+from engine.bars import Bars
 from engine.errors import ConfigError, StrategyError
+from engine.figures.band import EquityBand
+from engine.figures.diagnostics import diagnose
 from engine.figures.equity import EquityCurve
+from engine.figures.fill_costs import fill_costs
 from engine.figures.metrics import CostFigures, Metrics, metrics
+from engine.figures.money import to_units
+from engine.figures.risk_taken import with_risk
+from engine.figures.steps import open_at_end
 from engine.figures.trades import Trade
 from engine.frames import length_over
 from engine.indicators import parse_spec
-from engine.kernels import layout
-from engine.reading import view_as
 from engine.replay import RunResult, StrategyRun
 from strategies.registry import Registry
 
@@ -90,38 +95,52 @@ def _equity_curve(result: RunResult, start_ns: int, cash_decimals: int) -> Equit
     return EquityCurve(start_ns, ts_ns, equity, exposure, margin, cash_decimals)
 
 
-def slippage_of(result: RunResult) -> int:
-    """What fills cost beside their base prices, in cash units."""
-    fills = view_as(result.outputs, layout.FILL_OUTPUT, layout.FILL_VIEW)
-    total = 0
-    for index, scale in enumerate(result.scales):
-        own = fills[fills["instrument"] == index]
-        gaps, lots = np.abs(own["price_ticks"] - own["base_ticks"]), np.abs(own["lots"])
-        if scale.instrument.kind == "inverse":
-            factor = scale.instrument.value_factor(scale.cash_decimals)
-            total += sum(
-                abs(int(size) * factor // int(price) - int(size) * factor // int(base))
-                for size, price, base in zip(lots, own["price_ticks"], own["base_ticks"], strict=True)
-            )
-        else:
-            total += int((gaps * lots).sum()) * scale.instrument.value_factor(scale.cash_decimals)
-    return total
+def curve_of(result: RunResult, start_ns: int, config: RunConfig) -> EquityCurve:
+    """The equity curve of a run that began at `start_ns`, when the starting balance stood."""
+    return _equity_curve(result, start_ns, config.settings.cash_decimals)
 
 
 def figures_of(
-    result: RunResult, start_ns: int, config: RunConfig, closes: FloatColumn | None
+    result: RunResult, start_ns: int, config: RunConfig, bars: Sequence[Bars], band: EquityBand | None = None
 ) -> tuple[EquityCurve, list[Trade], Metrics]:
-    """The curve, the trades and every figure; `closes`, one price a bar, gives buy-and-hold."""
-    decimals = config.settings.cash_decimals
-    curve, trades = _equity_curve(result, start_ns, decimals), result.trades()
-    unit = Decimal(1).scaleb(-decimals)
+    """The curve, the trades and every figure; `bars` are the markets' in order, none on books and prints.
+
+    One market's closes give buy-and-hold.
+    """
+    curve = curve_of(result, start_ns, config)
+    trades = with_risk(result.trades(), result, _sized_by_risk(config))
+    return curve, trades, metrics_of(result, curve, trades, config, bars, band)
+
+
+def metrics_of(
+    result: RunResult, curve: EquityCurve, trades: Sequence[Trade], config: RunConfig, bars: Sequence[Bars],
+    band: EquityBand | None = None,
+) -> Metrics:  # fmt: skip
+    """Every figure and the diagnostics of a run, or of one symbol's part of it."""
+    settings = config.settings
+    unit = Decimal(1).scaleb(-settings.cash_decimals)
+    lost = fill_costs(result.outputs, result.scales, settings.slippage)
     costs = CostFigures(
-        fees=result.figures["fees"] * unit,
-        funding=result.figures["funding"] * unit,
-        slippage=slippage_of(result) * unit,
-    )
-    figures = metrics(curve, trades, initial_cash=config.settings.initial_cash, costs=costs, closes=closes)
-    return curve, trades, figures
+        fees=result.figures["fees"] * unit, funding=result.figures["funding"] * unit,
+        slippage=lost.slippage * unit, spread=lost.spread * unit,
+    )  # fmt: skip
+    figures = metrics(
+        curve, trades, initial_cash=settings.initial_cash, costs=costs,
+        closes=bars[0].close if len(bars) == 1 else None, annualise_short=config.diagnostics.annualise,
+        open_since_ns=open_at_end(result)["ts_ns"].tolist(),
+    )  # fmt: skip
+    found = diagnose(
+        result, curve, trades, bars, initial_units=to_units(settings.initial_cash, settings.cash_decimals),
+        window_bars=config.diagnostics.regime_bars, band=band,
+    )  # fmt: skip
+    return msgspec.structs.replace(figures, diagnostics=found)
+
+
+def _sized_by_risk(config: RunConfig) -> dict[str, Decimal]:
+    """Strategies whose entries the run itself sizes by the distance of a stop, and that fraction of the price."""
+    if config.sizing.type != "risk":
+        return {}
+    return {entry.id: config.sizing.stop_distance for entry in config.strategies if entry.entry is not None}
 
 
 def run_document(config: RunConfig, runs: Sequence[StrategyRun], result: RunResult) -> dict[str, Any]:

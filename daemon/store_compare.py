@@ -162,7 +162,7 @@ class _Stored:
         run, bounds = self._run, list(values)
         if table == CURVE:
             count, stored = extent.samples, run.samples_stored
-            if extent.sample_every != run.sample_every:
+            if extent.sample_every > 1:  # a run that was stored whole has its last sample, too
                 more, bounds = f"{more} AND n % ? = 0", [*bounds, extent.sample_every]
         else:
             count, stored = extent.outputs, run.outputs_stored

@@ -1,39 +1,27 @@
-"""A run into the store: what every run, live or replayed, is called and described as there, and a finished one's rows.
+"""A run into the store: what every run, live or replayed, is called and described as there.
 
-A live session begins its run with `run_start` and hands over its batches itself. A replay that is over is stored whole
-with `store_result`, through the same writer, so that both can be compared row for row.
+A live session begins its run with `run_start` and hands over its batches itself. One that is over, a backtest or a
+replay, is stored whole; both make their rows of the engine's outputs in one place, so that they can be compared.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
+import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from adapters.store import (
-    Batch,
-    Position,
-    RunEnd,
-    RunStart,
-    StoredRun,
-    StoredStrategy,
-    StoreReader,
-    StoreWriter,
-    prepare,
-    stored_instruments,
-)
+from adapters.store import FinishedRun, RunStart, StoredError, StoredStrategy, store_whole, stored_instruments
 from adapters.store.runs import RunMode, RunStatus
 from config.document import to_document
 from config.model import RunConfig
-from engine.errors import DataError
+from daemon.stages import Stages
+from engine.errors import StrategyError, TapewrightError
 from engine.figures.money import to_units
 from engine.reading import Scale
-from engine.replay import RunResult, StrategyRun
+from engine.replay import Replay, RunResult, StrategyRun
 
 STORE_FILE = "strategy.sqlite"
-BATCH_OUTPUTS = 4_096
-_BATCHES_WAITING_MAX = 32  # their futures; the writer's own queue bounds what lies in memory
 
 
 def run_start(
@@ -50,54 +38,80 @@ def run_start(
     )  # fmt: skip
 
 
-def refuse_taken(path: Path, name: str) -> None:
-    """Make the store at `path` ready; raises DataError where it holds a run of this name, else as `prepare` does."""
-    prepare(path)
-    with StoreReader(path) as reader:
-        if any(run.name == name for run in reader.runs()):
-            raise DataError(f"{path} holds a run {name} already", remedy="Name another file with --store PATH.")
+def result_of(
+    start: RunStart, result: RunResult, end_ns: int, *, status: RunStatus = "finished",
+    errors: tuple[StoredError, ...] = (),
+) -> FinishedRun:  # fmt: skip
+    """A run that is over, as the store takes it; what it gave is not copied."""
+    return FinishedRun(start, status, end_ns, result.hash, result.outputs, result.samples, errors)
 
 
-def store_result(
-    path: Path, start: RunStart, result: RunResult, end_ns: int, *, status: RunStatus = "finished"
-) -> StoredRun:  # fmt: skip
-    """Store a run that is over, whole, in batches; returns when it is on the disk.
-
-    Raises DataError where the store holds a run of that name, else as `prepare` and the writer do. A process that is
-    killed meanwhile leaves a run that is `running`, with its first rows.
-    """
-    refuse_taken(path, start.name)
-    return asyncio.run(_store(path, start, result, RunEnd(0, status, max(end_ns, start.start_ns), result.hash)))
+def end_of(result: RunResult, start_ns: int) -> int:
+    """When a run that is over ended: at its last sample."""
+    return int(result.samples[-1, 0]) if len(result.samples) else start_ns
 
 
-async def _store(path: Path, start: RunStart, result: RunResult, end: RunEnd) -> StoredRun:
-    writer = StoreWriter(path)
-    writing = asyncio.create_task(writer.run())
+def begin_storing(
+    home: Path, config: RunConfig, name: str, runs: Sequence[StrategyRun], result: RunResult, start_ns: int
+) -> Storing | None:
+    """Begin to store a backtest that is over, where its config wants it stored."""
+    store = config.daemon.store
+    if not store.enabled:
+        return None
+    start = run_start(name, "backtest", config, runs, result.scales, start_ns, sample_every=store.sample_every)
+    return Storing(home / store.path, result_of(start, result, end_of(result, start_ns)))
+
+
+def store_failed(
+    home: Path, config: RunConfig, runs: Sequence[StrategyRun], replay: Replay, start_ns: int, error: StrategyError,
+    stages: Stages,
+) -> None:  # fmt: skip
+    """Store a backtest whose strategy raised, up to there, with what it raised; what hinders that is only said."""
+    store = config.daemon.store
+    if not store.enabled:
+        return
+    stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
+    name = "_".join(("-".join(config.symbols), "-".join(entry.id for entry in config.strategies), stamp, "failed"))
+    result = replay.so_far()
+    start = run_start(name, "backtest", config, runs, result.scales, start_ns, sample_every=store.sample_every)
+    end_ns = end_of(result, start_ns)
+    seq = int(result.outputs[-1, 0]) if len(result.outputs) else 0
+    stored = StoredError(0, 0, seq, end_ns, type(error).__name__, error.message)
     try:
-        run = await writer.begin(start)
-        position = await _batches(writer, run.run_id, result)
-        await writer.end(RunEnd(run.run_id, end.status, end.end_ns, end.hash))
-    finally:
+        store_whole(home / store.path, result_of(start, result, end_ns, status="failed", errors=(stored,)))
+    except TapewrightError as trouble:
+        stages.stage(f"The failed run is not stored: {trouble.message}")
+    else:
+        stages.stage(f"Stored as failed: {name}")
+
+
+class Storing:
+    """A run on its way into the store, in a thread of its own, while its files are written.
+
+    SQLite works without Python's lock, so the two go on side by side. Trouble with the store is kept for whoever asks.
+    """
+
+    def __init__(self, path: Path, run: FinishedRun) -> None:
+        self._path = path
+        self._run: FinishedRun | None = run
+        self._trouble: TapewrightError | None = None
+        self._defect: BaseException | None = None
+        self._thread = threading.Thread(target=self._store, name="store")
+        self._thread.start()
+
+    def trouble(self) -> TapewrightError | None:
+        """Wait until the run is stored; what hindered it, if anything did. Raises what nobody expects."""
+        self._thread.join()
+        if self._defect is not None:
+            raise self._defect
+        return self._trouble
+
+    def _store(self) -> None:
+        run, self._run = self._run, None
+        assert run is not None, "a thread runs once"
         try:
-            await writer.close()
-        finally:
-            await writing  # raises what ended it, rather than that it has ended
-    return StoredRun(run.run_id, position)
-
-
-async def _batches(writer: StoreWriter, run_id: int, result: RunResult) -> Position:
-    """Hand over outputs and samples side by side; the position when all are stored."""
-    outputs, samples = result.outputs, result.samples
-    count = max(1, -(-max(len(outputs), len(samples)) // BATCH_OUTPUTS))
-    waiting: deque[asyncio.Future[Position]] = deque()
-    position = Position(0, 0)
-    for number in range(count):
-        first = number * BATCH_OUTPUTS
-        output, sample = min(first, len(outputs)), min(first, len(samples))
-        piece = slice(first, first + BATCH_OUTPUTS)
-        waiting.append(await writer.put(Batch(run_id, output, outputs[piece], sample, samples[piece])))
-        if len(waiting) > _BATCHES_WAITING_MAX:
-            position = await waiting.popleft()
-    for each in waiting:
-        position = await each
-    return position
+            store_whole(self._path, run)
+        except TapewrightError as error:
+            self._trouble = error
+        except BaseException as error:
+            self._defect = error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from adapters.bar_journal import write_journal
 from adapters.result_files import RunPlaces, write_results
 from adapters.summary import RunFacts
 from config.model import RunConfig
-from daemon.runs import slippage_of
+from daemon.runs import metrics_of
 from engine.bars import Bars, timeframe_ns
 from engine.figures import money
 from engine.figures.equity import EquityCurve
-from engine.figures.metrics import CostFigures, Metrics, metrics
+from engine.figures.metrics import Metrics
 from engine.figures.trades import Trade
 from engine.journal import ROWS, IndicatorColumn, JournalInput, indicator_columns, journal_pieces
 from engine.kernels import layout
@@ -130,14 +129,7 @@ def _output(
     )  # fmt: skip
     own_trades = [trade for trade in trades if trade.symbol == bars.symbol]
     own_result = _restricted(result, index, bars, curve, initial)
-    unit = Decimal(1).scaleb(-settings.cash_decimals)
-    costs = CostFigures(
-        fees=own_result.figures["fees"] * unit, funding=own_result.figures["funding"] * unit,
-        slippage=slippage_of(own_result) * unit,
-    )  # fmt: skip
-    figures = metrics(
-        curve, own_trades, initial_cash=settings.initial_cash, costs=costs, closes=bars.close
-    )  # fmt: skip
+    figures = metrics_of(own_result, curve, own_trades, config, (bars,))
     own_facts = msgspec.structs.replace(facts, symbol=bars.symbol, ambiguous_bars=None)
     return SymbolOutput(folder, own_facts, own_result, bars, curve, own_trades, figures)
 

@@ -48,7 +48,10 @@ class StrategyRun(msgspec.Struct, frozen=True):
 
 
 class RunResult(msgspec.Struct, frozen=True):
-    """What a run gave: every output and sample of the core, its chain, its log."""
+    """What a run gave: every output and sample of the core, its chain, its log.
+
+    `step_seqs`: the number of the last record of each step, for runs on bars.
+    """
 
     outputs: NDArray[np.int64]
     samples: NDArray[np.int64]
@@ -58,6 +61,7 @@ class RunResult(msgspec.Struct, frozen=True):
     figures: dict[str, int]
     log: list[LogLine]
     bars: int
+    step_seqs: NDArray[np.int64] | None = None
 
     def trades(self) -> list[Trade]:
         """All closed trades with exact money, in the order in which they closed."""
@@ -213,6 +217,12 @@ class Replay:
             progress(self._bars, self._bars)
         return self._result()
 
+    def so_far(self) -> RunResult:
+        """What the run has given until where it stands: of one that somebody stopped, or whose strategy raised."""
+        if not self._listens:  # who listens has been told up to here
+            self.account.catch_up()
+        return self._result()
+
     def run_all_bars(self) -> None:
         """Run every bar there is, without the end: what is open stays open."""
         while self.run_bars(_CHUNK):
@@ -355,6 +365,7 @@ class Replay:
             outputs=outputs, samples=self.engine.samples(), hash=self.engine.hash,
             scales=self.scales, strategies=tuple(run.name for run in self.runs),
             figures={name: int(core[name][0]) for name in layout.FIGURES}, log=self.account.log, bars=self._bars,
+            step_seqs=self.stream.step_stops,
         )  # fmt: skip
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
-from adapters.store import Batch, RunStart, StoredStrategy, StoreWriter, prepare, stored_instruments
+from adapters.store import Batch, RunStart, StoredStrategy, prepare, stored_instruments
 from adapters.store.rows import COLUMNS, output_rows, sample_rows
+from adapters.store.writer import StoreWriter
 from engine.replay import RunResult
 from tests.replay.tape_runs import flow, ran, run_of
 from tests.replay.test_determinism import replay_of

@@ -1,6 +1,8 @@
 """The store: runs, orders, fills, trades, equity and positions in one SQLite file, each row once whatever crashes.
 
-`prepare` makes the file ready, `StoreWriter` writes to it in one task, `StoreReader` reads beside it.
+`prepare` makes the file ready, `StoreReader` reads it beside whoever writes: `writer.StoreWriter`, a task that writes a
+session as it goes on (imported from there: asyncio takes a tenth of a second that a backtest need not wait for), and
+`store_whole`, which writes a run that is over.
 """
 
 from adapters.store.backups import backups_of, daily_backup
@@ -17,6 +19,7 @@ from adapters.store.row_types import (
 )
 from adapters.store.runs import (
     Batch,
+    FinishedRun,
     Position,
     RunEnd,
     RunStart,
@@ -27,11 +30,11 @@ from adapters.store.runs import (
     stored_instruments,
 )
 from adapters.store.schema import Prepared, StoreLockedError, back_up, prepare
-from adapters.store.writer import StoreWriter, WriterStatistics
+from adapters.store.whole import store_whole
 
 __all__ = [
-    "Batch", "EquityRow", "FillRow", "FundingRow", "OrderRow", "Position", "PositionRow", "Prepared", "RiskRow",
-    "RunEnd", "RunRow", "RunStart", "StoreLockedError", "StoreReader", "StoreWriter", "StoredError", "StoredInstrument",
-    "StoredRun", "StoredStrategy", "TradeRow", "WriterStatistics", "back_up", "backups_of", "daily_backup", "prepare",
+    "Batch", "EquityRow", "FillRow", "FinishedRun", "FundingRow", "OrderRow", "Position", "PositionRow", "Prepared",
+    "RiskRow", "RunEnd", "RunRow", "RunStart", "StoreLockedError", "StoreReader", "StoredError", "StoredInstrument",
+    "StoredRun", "StoredStrategy", "TradeRow", "back_up", "backups_of", "daily_backup", "prepare", "store_whole",
     "stored_instruments",
 ]  # fmt: skip

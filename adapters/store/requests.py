@@ -8,14 +8,13 @@ from typing import Any, assert_never
 import aiosqlite
 import msgspec
 
-from adapters.store import statements
+from adapters.store import statements, values
 from adapters.store.progress import Progress, next_rows
 from adapters.store.rows import TableRows
 from adapters.store.runs import Batch, Position, RunEnd, RunStart, StoredError, StoredRun
 from engine.errors import DataError
 
 Request = RunStart | Batch | RunEnd | StoredError
-_HASH_MASK = 2**64 - 1
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -34,8 +33,7 @@ async def carry_out(connection: aiosqlite.Connection, runs: dict[int, Progress],
             return await _store(connection, runs, request)
         case RunEnd():
             _known(runs, request.run_id)
-            values = (request.status, request.end_ns, f"{request.hash & _HASH_MASK:016x}", request.run_id)
-            await execute(connection, statements.UPDATE_END, values)
+            await execute(connection, statements.UPDATE_END, values.of_end(request))
             return Outcome(None)
         case StoredError():
             _known(runs, request.run_id)
@@ -66,21 +64,12 @@ async def _begin(connection: aiosqlite.Connection, runs: dict[int, Progress], st
         known = runs.setdefault(run_id, Progress(Position(outputs, samples), sample_every=sample_every))
         ((errors,),) = await _fetch(connection, statements.SELECT_NEXT_ERROR, (run_id,))
         return StoredRun(run_id, known.position, errors)
-    params = {each.strategy_id: each.params for each in start.strategies}
-    strategy_ids = ",".join(each.strategy_id for each in start.strategies)
-    values = (
-        start.name, start.mode, "running", strategy_ids, _json(params), start.start_ns, start.cash_decimals,
-        start.initial_cash, _json(start.config), start.sample_every,
-    )  # fmt: skip
-    await execute(connection, statements.INSERT_RUN, values)
+    await execute(connection, statements.INSERT_RUN, values.of_run(start))
     run_id = (await _fetch(connection, statements.SELECT_RUN, (start.name,)))[0][0]
-    for number, strategy in enumerate(start.strategies):
-        row = (run_id, number, strategy.strategy_id, _json(strategy.params), strategy.source_sha256)
+    for row in values.of_strategies(run_id, start):
         await execute(connection, statements.INSERT_STRATEGY, row)
-    for number, instrument in enumerate(start.instruments):
-        await execute(
-            connection, statements.INSERT_INSTRUMENT, (run_id, number, *msgspec.structs.astuple(instrument))
-        )  # fmt: skip
+    for row in values.of_instruments(run_id, start):
+        await execute(connection, statements.INSERT_INSTRUMENT, row)
     runs[run_id] = Progress(Position(0, 0), sample_every=start.sample_every)
     return StoredRun(run_id, Position(0, 0))
 
@@ -106,16 +95,12 @@ async def _insert(connection: aiosqlite.Connection, table: TableRows) -> None:
         pass
 
 
-async def execute(connection: aiosqlite.Connection, sql: str, values: Sequence[Any] = ()) -> None:
+async def execute(connection: aiosqlite.Connection, sql: str, row: Sequence[Any] = ()) -> None:
     """Run one statement."""
-    async with connection.execute(sql, values):
+    async with connection.execute(sql, row):
         pass
 
 
-async def _fetch(connection: aiosqlite.Connection, sql: str, values: Sequence[Any]) -> list[Any]:
-    async with connection.execute(sql, values) as cursor:
+async def _fetch(connection: aiosqlite.Connection, sql: str, row: Sequence[Any]) -> list[Any]:
+    async with connection.execute(sql, row) as cursor:
         return list(await cursor.fetchall())
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value, enc_hook=str).decode()

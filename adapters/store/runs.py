@@ -98,6 +98,21 @@ class StoredError(msgspec.Struct, frozen=True):
     symbol: str = ""
 
 
+class FinishedRun(msgspec.Struct, frozen=True):
+    """A run that is over, with everything it gave: outputs (n, 16), samples (m, 4), what went wrong.
+
+    `hash` is the engine's chain at its end. The errors' `run_id` is not read: the run has none yet.
+    """
+
+    start: RunStart
+    status: RunStatus
+    end_ns: int
+    hash: int
+    outputs: NDArray[np.int64]
+    samples: NDArray[np.int64]
+    errors: tuple[StoredError, ...] = ()
+
+
 def stored_instruments(scales: Sequence[Scale]) -> tuple[StoredInstrument, ...]:
     """The instruments of a run as the store keeps them."""
     return tuple(

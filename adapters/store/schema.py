@@ -71,8 +71,11 @@ def migrations() -> tuple[Migration, ...]:
     return found
 
 
-def prepare(path: Path, steps: tuple[Migration, ...] | None = None) -> Prepared:
+def prepare(path: Path, steps: tuple[Migration, ...] | None = None, *, is_checked: bool = True) -> Prepared:
     """Make the database at `path`, or check it and bring it to the newest schema; an older one is copied first.
+
+    Without `is_checked` one that is of the newest schema already is not read through: that takes longer with every run
+    in it, and whoever stores one more run need not pay for all those before.
 
     Raises DataError where the file is damaged, another program's or of a newer schema, UsageError where it cannot be
     opened or written, StoreLockedError where another process is writing.
@@ -90,7 +93,8 @@ def prepare(path: Path, steps: tuple[Migration, ...] | None = None) -> Prepared:
                 f"{path} has schema {found}; this version of Tapewright knows schemas up to {len(known)}",
                 remedy="Install the version that wrote it, or a newer one, or name another file for the store.",
             )
-        _check(path, connection)
+        if is_checked or found < len(known):
+            _check(path, connection)
         backup = back_up(path, path.with_name(f"{path.name}.schema-{found}")) if 0 < found < len(known) else None
         _use_wal(path, connection)
         for step in known[found:]:
@@ -98,9 +102,9 @@ def prepare(path: Path, steps: tuple[Migration, ...] | None = None) -> Prepared:
         return Prepared(found, _version(connection), backup)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, wait_seconds: float = WAIT_SECONDS) -> sqlite3.Connection:
     """A connection for reading and writing, in autocommit mode: transactions are only those that are begun."""
-    connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=wait_seconds, isolation_level=None)
     try:
         for pragma in PRAGMAS:
             connection.execute(pragma)

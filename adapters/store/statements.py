@@ -23,6 +23,18 @@ INSERTS = {
 }
 """How rows of each table are put in."""
 
+
+def insert_many(table: str, rows: int) -> str:
+    """How so many rows of a new run are put in by one statement; ?1 is the run's id, its other columns follow.
+
+    A row costs less than half of what it costs one at a time, and Python's lock is free meanwhile. There is no conflict
+    to pass over: nothing of a new run is there yet.
+    """
+    columns = COLUMNS[table]
+    row = f"(?1{', ?' * (len(columns) - 1)})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608 - as above
+
+
 INSERT_RUN = _insert(
     "strategy_runs",
     (

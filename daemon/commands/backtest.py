@@ -49,8 +49,9 @@ def backtest(
         print(json.dumps(as_document(report) | written))
     else:
         print_summary(report)
-    if trouble is not None:
-        raise trouble
+    for each in (report.store_trouble, trouble):
+        if each is not None:
+            raise each
 
 
 def _write_report(report: BacktestReport, stages: Stages) -> tuple[dict[str, Any], TapewrightError | None]:

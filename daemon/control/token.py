@@ -59,10 +59,15 @@ def _read(path: Path, *, is_private: bool) -> str:
         text = ""
     if is_private and mode & 0o077:
         raise UsageError(f"{path} may be read by others (mode {mode & 0o777:o})", remedy=f"Run: chmod 600 {path}")
-    if len(text) < CHARACTERS_MIN or not text.isprintable() or " " in text:
+    return checked_token(text, str(path), f"openssl rand -hex 32 > {path}")
+
+
+def checked_token(text: str, source: str, command: str = "openssl rand -hex 32") -> str:
+    """The token, if it is one; DataError names its source, and nothing of it."""
+    if len(text) < CHARACTERS_MIN or not (text.isascii() and text.isprintable()) or " " in text:
         raise DataError(
-            f"{path} holds no token of at least {CHARACTERS_MIN} printable characters in one line",
-            remedy=f"Make one: openssl rand -hex 32 > {path}",
+            f"{source} holds no token of at least {CHARACTERS_MIN} printable characters in one line",
+            remedy=f"Make one: {command}",
         )
     return text
 

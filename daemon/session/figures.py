@@ -15,7 +15,7 @@ from adapters.captures.report import Reason
 from adapters.feeds.live import LiveFeed
 from adapters.metrics import figures as told
 from adapters.rest_gate import RestGate
-from adapters.store import StoreWriter
+from adapters.store.writer import StoreWriter
 from daemon.session.commanding import Commander
 from daemon.session.controller import SessionFacts
 from daemon.session.feedwatch import FeedWatch

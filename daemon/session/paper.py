@@ -19,14 +19,14 @@ import anyio.to_thread
 from adapters.captures.importing import software
 from adapters.metrics import DaemonFigures, MetricsEndpoint, refuse_taken_port
 from adapters.rest_gate import RestGate
-from adapters.store import RunEnd, StoredError, StoreWriter, prepare
+from adapters.store import RunEnd, StoredError, prepare
 from adapters.store.backups import daily_backup
+from adapters.store.writer import StoreWriter
 from adapters.tape import CLOSING, Closing
 from config.model import RunConfig
 from daemon.control.model import SessionState
 from daemon.control.socket_server import ControlSocket
 from daemon.control.stream import StreamKind
-from daemon.control.token import control_token
 from daemon.logs import get_logger
 from daemon.memory import settled_objects
 from daemon.notify import Notifier
@@ -36,7 +36,7 @@ from daemon.session.opening import read_earlier
 from daemon.session.parts import Opened, Parts, build_parts, open_parts, tape_facts
 from daemon.session.recorder import Recorder
 from daemon.session.snapshots import keep_snapshot, keep_snapshots
-from daemon.session.venue import ask_venue
+from daemon.session.venue import ask_venue, session_token
 from daemon.storing import run_start
 from daemon.watching import watch_files
 from engine import book_engine, indicators
@@ -213,8 +213,7 @@ class PaperSession:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(ControlSocket(self._folder.socket, parts.controller).running())
             if daemon.control.http_port:
-                token_file = self._home / daemon.control.token_file if daemon.control.token_file else None
-                token = control_token(self._folder.path, token_file)
+                token = session_token(self._home, daemon.control, self._folder)
                 from daemon.control.http_server import ControlHttp  # its framework takes a third of a second to import
 
                 http = ControlHttp(parts.controller, token=token, port=daemon.control.http_port, version=software())

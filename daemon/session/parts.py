@@ -12,7 +12,8 @@ import msgspec
 from adapters.captures.importing import software
 from adapters.feeds.live import LiveFeed
 from adapters.rest_gate import RestGate
-from adapters.store import Position, StoredRun, StoreReader, StoreWriter
+from adapters.store import Position, StoredRun, StoreReader
+from adapters.store.writer import StoreWriter
 from adapters.tape import Session, TapeWriter
 from config.model import RunConfig
 from daemon.control.model import SessionState

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.metrics.histogram import Histogram
-from adapters.store import Batch, Position, StoreWriter
+from adapters.store import Batch, Position
+from adapters.store.writer import StoreWriter
 from daemon.session.recorder import Recorder
 from engine.bars import NS_PER_SECOND
 

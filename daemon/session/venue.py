@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from adapters.tape import Session, TapeInstrument, TapeSource
 from adapters.venue_rest.fees import venue_fees
 from adapters.venue_rest.lists import InstrumentCache, instrument_lists
 from adapters.venue_rest.server_time import clock_offset_ns
-from config.daemon_model import DaemonConfig, FeedConfig
-from daemon.control.token import control_token
+from config.daemon_model import ControlConfig, DaemonConfig, FeedConfig
+from daemon.control.token import checked_token, control_token
 from daemon.logs import get_logger
 from daemon.session.folder import SessionFolder
 from daemon.session.opening import Earlier
@@ -114,10 +115,12 @@ def limits_of(feed: FeedConfig) -> FeedLimits:
 
 
 def keys_of(home: Path, feed: FeedConfig) -> dict[str, str] | None:
-    """Keys of a venue that gives public data to known customers only: lines `name = value` of a file.
+    """Keys of a venue that gives public data to known customers only: lines `name = value` of a file, or variables.
 
     Raises InputMissingError or DataError, which name the file and none of its content.
     """
+    if feed.key_id and feed.key_secret:
+        return {name: variable(f"feed.{name}", getattr(feed, name)) for name in _KEY_NAMES}
     if not feed.key_file:
         return None
     path, remedy = home / feed.key_file, "Write key_id = … and key_secret = … into it, or leave feed.key_file out."
@@ -139,9 +142,27 @@ def keys_of(home: Path, feed: FeedConfig) -> dict[str, str] | None:
 
 
 def secrets_of(home: Path, config: DaemonConfig, folder: SessionFolder) -> tuple[str, ...]:
-    """The values of a session that no log may show. Raises as `keys_of` and `control_token` do."""
+    """The values of a session that no log may show. Raises as `keys_of` and `session_token` do."""
     keys = tuple((keys_of(home, config.feed) or {}).values())
     if not config.control.http_port:
         return keys
-    token_file = home / config.control.token_file if config.control.token_file else None
-    return (*keys, control_token(folder.path, token_file))
+    return (*keys, session_token(home, config.control, folder))
+
+
+def session_token(home: Path, control: ControlConfig, folder: SessionFolder) -> str:
+    """The bearer token of a session. Raises as `control_token` and `variable` do."""
+    if control.token:
+        return checked_token(variable("control.token", control.token), control.token)
+    return control_token(folder.path, home / control.token_file if control.token_file else None)
+
+
+def variable(field: str, reference: str) -> str:
+    """The value that `${env:NAME}` stands for. Raises InputMissingError where the environment has none."""
+    name = reference.removeprefix("${env:").removesuffix("}")
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise InputMissingError(
+            f"{field}: the environment has no {name}",
+            remedy=f"Set it for the daemon's process: export {name}=… (its value is shown nowhere).",
+        )
+    return value

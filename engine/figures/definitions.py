@@ -13,6 +13,7 @@ NO_BARS = "there are no bars"
 NO_TRADES = "there are no trades"
 NO_EQUITY = "a day ends with equity at or below 0"
 NEVER = "never"
+UNMEASURED = "the run did not measure slippage"
 
 OWN = "this project"
 SHARPE = "Sharpe 1994, The Sharpe Ratio"
@@ -133,6 +134,13 @@ _EQUITY = (
         "Longest time below a peak: from the last bar at the peak to the bar that regains it, or to the end.",
         NO_BARS,
     ),
+    Figure(
+        "equity",
+        "time_under_water",
+        "fraction",
+        "Time below a peak, so measured, of all drawdowns ÷ time of the run.",
+        NO_BARS,
+    ),
 )
 
 _EXPOSURE = (
@@ -154,6 +162,28 @@ _EXPOSURE = (
         "Greatest gross notional ÷ equity at a bar's close.",
         f"{NO_BARS}; a position was held with equity at or below 0",
     ),
+    Figure(
+        "exposure",
+        "leverage_average",
+        "ratio",
+        "Σ gross notional ÷ Σ equity over bar closes, so bars with more equity count for more.",
+        f"{NO_BARS}; the sum of equity is at or below 0",
+    ),
+    Figure("exposure", "margin_average", "money", "Mean margin bound at bar closes.", NO_BARS, OWN),
+    Figure(
+        "exposure",
+        "margin_usage_max",
+        "fraction",
+        "Greatest margin bound ÷ equity at a bar's close.",
+        f"{NO_BARS}; margin was bound with equity at or below 0",
+    ),
+    Figure(
+        "exposure",
+        "margin_usage_average",
+        "fraction",
+        "Σ margin bound ÷ Σ equity over bar closes.",
+        f"{NO_BARS}; the sum of equity is at or below 0",
+    ),
 )
 
 _COSTS = (
@@ -163,8 +193,25 @@ _COSTS = (
         "costs",
         "slippage",
         "money",
-        "What fills cost against the price they were modelled from.",
-        "the run did not measure it",
+        "What fills cost against the price they were modelled from, beside the spread.",
+        UNMEASURED,
+    ),
+    Figure(
+        "costs",
+        "spread",
+        "money",
+        "What fills lost to half the configured spread (slippage model `spread`); on books the spread is part of the"
+        " price and not told apart.",
+        UNMEASURED,
+    ),
+    Figure("costs", "total", "money", "fees + funding + spread + slippage.", UNMEASURED),
+    Figure("costs", "total_per_trade", "money", "total ÷ closed trades.", f"{UNMEASURED}; {NO_TRADES}"),
+    Figure(
+        "costs",
+        "share_of_gross",
+        "fraction",
+        "total ÷ (net profit + total): how much of what would have been earned without costs they took.",
+        f"{UNMEASURED}; net profit + total is at or below 0",
     ),
 )
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.bars import NS_PER_DAY, NS_PER_SECOND, FloatColumn, IntColumn
 from engine.figures import money
+from engine.figures.drawdowns import under_water_ns
 from engine.figures.equity import (
     EquityCurve,
     daily_equity,
@@ -43,6 +44,7 @@ class EquityFigures(msgspec.Struct, frozen=True):
     max_drawdown: float | None
     max_drawdown_money: Decimal | None
     max_drawdown_duration_seconds: float | None
+    time_under_water: float | None
 
 
 class ExposureFigures(msgspec.Struct, frozen=True):
@@ -53,6 +55,10 @@ class ExposureFigures(msgspec.Struct, frozen=True):
     exposure_max: Decimal | None
     margin_max: Decimal | None
     leverage_max: float | None
+    leverage_average: float | None
+    margin_average: Decimal | None
+    margin_usage_max: float | None
+    margin_usage_average: float | None
 
 
 class RiskAndReturn(msgspec.Struct, frozen=True):
@@ -97,21 +103,26 @@ def equity_figures(
         max_drawdown_duration_seconds=(
             longest_under_water_ns(curve, values, peak) / NS_PER_SECOND if len(curve) else None
         ),
+        time_under_water=under_water_ns(curve, initial) / curve.span_ns if curve.span_ns else None,
     )
 
 
 def exposure_figures(curve: EquityCurve, trades: Sequence[Trade], open_since_ns: Sequence[int]) -> ExposureFigures:
     """Time in the market and the extremes of exposure, margin and leverage, over bars."""
     if len(curve) == 0:
-        return ExposureFigures(None, None, None, None, None)
+        return ExposureFigures(None, None, None, None, None, None, None, None, None)
     decimals = curve.cash_decimals
-    total = money.from_units(money.column_sum(curve.exposure), decimals)
+    exposure, margin, equity = (money.column_sum(column) for column in (curve.exposure, curve.margin, curve.equity))
     return ExposureFigures(
         time_in_market=_time_in_market(curve, trades, open_since_ns),
-        exposure_average=money.mean(total, len(curve), decimals),
+        exposure_average=money.mean(money.from_units(exposure, decimals), len(curve), decimals),
         exposure_max=money.from_units(int(np.max(curve.exposure)), decimals),
         margin_max=money.from_units(int(np.max(curve.margin)), decimals),
-        leverage_max=_leverage_max(curve),
+        leverage_max=_share_max(curve.exposure, curve.equity),
+        leverage_average=exposure / equity if equity > 0 else None,
+        margin_average=money.mean(money.from_units(margin, decimals), len(curve), decimals),
+        margin_usage_max=_share_max(curve.margin, curve.equity),
+        margin_usage_average=margin / equity if equity > 0 else None,
     )
 
 
@@ -169,12 +180,12 @@ def _hold_return(closes: FloatColumn | None) -> float | None:
     return (float(closes[-1]) - float(closes[0])) / float(closes[0])
 
 
-def _leverage_max(curve: EquityCurve) -> float | None:
-    if np.any((curve.equity <= 0) & (curve.exposure > 0)):
+def _share_max(held: IntColumn, equity: IntColumn) -> float | None:
+    """Greatest part of equity; None where something was held without any."""
+    if np.any((equity <= 0) & (held > 0)):
         return None
-    ratios = curve.exposure / np.maximum(curve.equity, 1)
-    row = int(np.argmax(ratios))
-    return int(curve.exposure[row]) / max(int(curve.equity[row]), 1)
+    row = int(np.argmax(held / np.maximum(equity, 1)))
+    return int(held[row]) / max(int(equity[row]), 1)
 
 
 def _time_in_market(curve: EquityCurve, trades: Sequence[Trade], open_since_ns: Sequence[int]) -> float | None:

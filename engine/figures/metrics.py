@@ -10,14 +10,16 @@ from decimal import Decimal
 from typing import TypeAlias
 
 import msgspec
-import numpy as np
 
-from engine.bars import NS_PER_DAY, NS_PER_MS, FloatColumn
+from engine.bars import NS_PER_DAY, FloatColumn
 from engine.figures import money
+from engine.figures.diagnostics import Diagnostics
 from engine.figures.equity import EquityCurve
 from engine.figures.equity_figures import EquityFigures, ExposureFigures, equity_figures, exposure_figures
+from engine.figures.times import utc_text
 from engine.figures.trade_figures import TradeFigures, in_order, trade_figures
 from engine.figures.trades import Trade
+from engine.settings import ZERO
 
 JsonScalar: TypeAlias = str | int | float | None
 JsonGroups: TypeAlias = dict[str, dict[str, JsonScalar]]
@@ -33,11 +35,18 @@ class SpanFigures(msgspec.Struct, frozen=True):
 
 
 class CostFigures(msgspec.Struct, frozen=True):
-    """What trading cost, in money; positive is paid. Slippage is None where the run did not measure it."""
+    """What trading cost, in money; positive is paid. Slippage is None where the run did not measure it.
+
+    `metrics` works out the last three.
+    """
 
     fees: Decimal
     funding: Decimal
     slippage: Decimal | None = None
+    spread: Decimal | None = None
+    total: Decimal | None = None
+    total_per_trade: Decimal | None = None
+    share_of_gross: float | None = None
 
 
 class Metrics(msgspec.Struct, frozen=True):
@@ -51,6 +60,12 @@ class Metrics(msgspec.Struct, frozen=True):
     long: TradeFigures
     short: TradeFigures
     cash_decimals: int
+    diagnostics: Diagnostics | None = None
+    like: dict[str, dict[str, JsonScalar]] = {}
+    """Figures by the definitions of other packages, by the package's name."""
+
+
+GROUPS = ("span", "equity", "exposure", "costs", "trades", "long", "short")
 
 
 def metrics(
@@ -81,11 +96,12 @@ def metrics(
         return trade_figures(group, cash_decimals=equity.cash_decimals, days=days)
 
     end_ns = equity.start_ns + equity.span_ns
+    account = equity_figures(equity, initial_cash=initial_cash, annualise_short=annualise_short, closes=closes)
     return Metrics(
         span=SpanFigures(utc_text(equity.start_ns), utc_text(end_ns), days, len(equity)),
-        equity=equity_figures(equity, initial_cash=initial_cash, annualise_short=annualise_short, closes=closes),
+        equity=account,
         exposure=exposure_figures(equity, closed, open_since_ns),
-        costs=costs,
+        costs=_with_totals(costs, account.net_profit, len(closed), equity.cash_decimals),
         trades=figures_of(closed),
         long=figures_of([trade for trade in closed if trade.side == "long"]),
         short=figures_of([trade for trade in closed if trade.side == "short"]),
@@ -93,21 +109,25 @@ def metrics(
     )
 
 
-def utc_text(ts_ns: int) -> str:
-    """Write a UTC time in ns as ISO 8601 to the millisecond: `2025-01-16T14:30:25.000Z`."""
-    return str(np.datetime_as_string(np.datetime64(ts_ns // NS_PER_MS, "ms"), timezone="UTC"))
+def _with_totals(costs: CostFigures, net_profit: Decimal, trades: int, cash_decimals: int) -> CostFigures:
+    if costs.slippage is None:
+        return costs
+    total = money.exact_sum((costs.fees, costs.funding, costs.slippage, costs.spread or ZERO))
+    gross = money.exact_sum((net_profit, total))
+    return msgspec.structs.replace(
+        costs,
+        total=total,
+        total_per_trade=money.mean(total, trades, cash_decimals) if trades else None,
+        share_of_gross=money.ratio(total, gross) if gross > 0 else None,
+    )
 
 
 def as_json(figures: Metrics) -> JsonGroups:
     """Return group → name → value for JSON: floats as floats, money as text with `cash_decimals` places."""
-    groups: JsonGroups = {}
-    for group in figures.__struct_fields__:
-        values = getattr(figures, group)
-        if isinstance(values, msgspec.Struct):
-            groups[group] = {
-                name: _json_scalar(getattr(values, name), figures.cash_decimals) for name in values.__struct_fields__
-            }
-    return groups
+    return {
+        group: {name: _json_scalar(getattr(values, name), figures.cash_decimals) for name in values.__struct_fields__}
+        for group, values in ((group, getattr(figures, group)) for group in GROUPS)
+    }
 
 
 def _json_scalar(value: Decimal | JsonScalar, cash_decimals: int) -> JsonScalar:

@@ -27,6 +27,12 @@ def to_units(amount: Decimal, cash_decimals: int) -> int:
         return int(units)
 
 
+def units_of(amounts: Iterable[Decimal], cash_decimals: int) -> IntColumn:
+    """Return amounts as cash units, as `to_units` does, but many at once and cut where they are not whole."""
+    with localcontext(_EXACT):
+        return np.array([int(amount.scaleb(cash_decimals)) for amount in amounts], dtype=np.int64)
+
+
 def from_units(units: int, cash_decimals: int) -> Decimal:
     """Return cash units as an amount with `cash_decimals` places."""
     return Decimal(units).scaleb(-cash_decimals, context=_EXACT)
@@ -42,6 +48,15 @@ def mean(total: Decimal, count: int, cash_decimals: int) -> Decimal:
     """`total` ÷ `count`, rounded half to even to `cash_decimals` places; `count` is at least 1."""
     with localcontext(_EXACT):
         return (total / count).quantize(Decimal(1).scaleb(-cash_decimals))
+
+
+def ratio(above: Decimal, below: Decimal) -> float | None:
+    """Return a quotient of money, rounded once to a float; None where nothing stands below."""
+    if below == 0:
+        return None
+    top, top_scale = above.as_integer_ratio()
+    bottom, bottom_scale = below.as_integer_ratio()
+    return (top * bottom_scale) / (bottom * top_scale)
 
 
 def money_text(amount: Decimal, cash_decimals: int) -> str:

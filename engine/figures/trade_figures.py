@@ -80,7 +80,7 @@ def trade_figures(trades: Sequence[Trade], *, cash_decimals: int, days: float) -
         net_pnl=money.exact_sum((profit, -loss)),
         gross_profit=profit,
         gross_loss=loss,
-        profit_factor=_ratio(profit, loss),
+        profit_factor=money.ratio(profit, loss),
         profit_factor_percent=_profit_factor_percent(percents),
         expectancy=average(pnl),
         expectancy_percent=_average_float(percents),
@@ -91,7 +91,7 @@ def trade_figures(trades: Sequence[Trade], *, cash_decimals: int, days: float) -
         worst_percent=min(percents, default=None),
         average_win=average(won),
         average_loss=average(lost),
-        payoff_ratio=_ratio(profit * len(lost), loss * len(won)) if won else None,
+        payoff_ratio=money.ratio(profit * len(lost), loss * len(won)) if won else None,
         longest_winning_run=_longest_run(outcomes, 1),
         longest_losing_run=_longest_run(outcomes, -1),
         mae_average=average([trade.mae for trade in trades]),
@@ -106,15 +106,6 @@ def trade_figures(trades: Sequence[Trade], *, cash_decimals: int, days: float) -
         liquidations=sum(trade.exit_reason == "liquidation" for trade in trades),
         trades_per_day=len(trades) / days if days > 0 else None,
     )
-
-
-def _ratio(above: Decimal, below: Decimal) -> float | None:
-    """Return a quotient of money, rounded once to a float; None where nothing stands below."""
-    if below == 0:
-        return None
-    top, top_scale = above.as_integer_ratio()
-    bottom, bottom_scale = below.as_integer_ratio()
-    return (top * bottom_scale) / (bottom * top_scale)
 
 
 def _profit_factor_percent(percents: Sequence[float]) -> float | None:

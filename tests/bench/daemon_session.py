@@ -17,7 +17,8 @@ import anyio
 
 from adapters.loopback.server import ExchangeOptions, LoopbackExchange
 from adapters.rest_gate import RestGate
-from adapters.store import StoreWriter, prepare
+from adapters.store import prepare
+from adapters.store.writer import StoreWriter
 from config.loader import parse
 from daemon.logs import configure_logs
 from daemon.session.beginning import write_documents

@@ -22,12 +22,12 @@ from statistics import median, quantiles
 import msgspec
 import numpy as np
 
-from adapters.store import Batch, Position, StoreWriter, prepare
+from adapters.store import Batch, Position, prepare
 from adapters.store.progress import Progress, next_rows
 from adapters.store.rows import TableRows
 from adapters.store.schema import connect
 from adapters.store.statements import INSERTS
-from adapters.store.writer import ROWS_A_TRANSACTION_MAX
+from adapters.store.writer import ROWS_A_TRANSACTION_MAX, StoreWriter
 from tests.bench.measuring import MEGABYTE, Contender, Section, interleaved
 from tests.stores import start_of, tape_result
 

@@ -23,8 +23,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.store import Batch, Position, RunStart, StoredInstrument, StoredStrategy, StoreWriter, prepare
+from adapters.store import Batch, Position, RunStart, StoredInstrument, StoredStrategy, prepare
 from adapters.store.rows import COLUMNS, output_rows, sample_rows
+from adapters.store.writer import StoreWriter
 from engine.kernels import layout
 
 _POSITION = struct.Struct("<qq")

@@ -130,7 +130,7 @@ def twin_equity(curve: EquityCurve, initial: int, *, annualise_short: bool) -> d
     out: dict[str, Any] = dict.fromkeys(
         ("total_return", "cagr", "volatility", "sharpe", "sortino", "calmar", "max_drawdown",
          "max_drawdown_money",
-         "max_drawdown_duration_seconds", "buy_and_hold_return")
+         "max_drawdown_duration_seconds", "time_under_water", "buy_and_hold_return")
     )  # fmt: skip
     out["initial"] = Decimal(initial).scaleb(-2)
     out["final"] = Decimal(values[-1]).scaleb(-2)
@@ -140,6 +140,7 @@ def twin_equity(curve: EquityCurve, initial: int, *, annualise_short: bool) -> d
         return out
     out["total_return"] = float(Fraction(values[-1] - initial, initial))
     deepest, money, longest_ns = Fraction(0), 0, 0
+    stretches: set[tuple[int, int]] = set()
     for i, value in enumerate(values):
         peak = max(values[: i + 1])
         deepest = max(deepest, Fraction(peak - value, peak))
@@ -148,8 +149,10 @@ def twin_equity(curve: EquityCurve, initial: int, *, annualise_short: bool) -> d
             at_peak = max(j for j in range(i) if values[j] == peak)
             regained = next((j for j in range(i, len(values)) if values[j] >= peak), len(values) - 1)
             longest_ns = max(longest_ns, times[regained] - times[at_peak])
+            stretches.add((at_peak, regained))
     out["max_drawdown"], out["max_drawdown_money"] = float(deepest), Decimal(money).scaleb(-2)
     out["max_drawdown_duration_seconds"] = longest_ns / NS_PER_SECOND
+    out["time_under_water"] = sum(times[end] - times[begin] for begin, end in stretches) / span_ns
     if span_ns < 30 * NS_PER_DAY and not annualise_short:
         return out
     returns = twin_daily_returns(curve, initial)
@@ -173,25 +176,34 @@ def twin_equity(curve: EquityCurve, initial: int, *, annualise_short: bool) -> d
 def twin_exposure(curve: EquityCurve, trades: list[Trade], open_since_ns: list[int]) -> dict[str, Any]:
     rows = len(curve)
     if rows == 0:
-        return dict.fromkeys(("time_in_market", "exposure_average", "exposure_max", "margin_max", "leverage_max"))
+        return dict.fromkeys(
+            ("time_in_market", "exposure_average", "exposure_max", "margin_max", "leverage_max", "leverage_average",
+             "margin_average", "margin_usage_max", "margin_usage_average")
+        )  # fmt: skip
     first, last = curve.start_ns, int(curve.ts_ns[-1])
     held = [(trade.entry_ts_ns, trade.exit_ts_ns) for trade in trades] + [(ts, last) for ts in open_since_ns]
     # Everything stands on whole hours: look at each hour of the run.
     hours = range(first, last, HOUR_NS)
     covered = sum(any(begin <= hour < end for begin, end in held) for hour in hours)
     exposure, equity = curve.exposure.tolist(), curve.equity.tolist()
-    boundless = any(at_stake and own <= 0 for at_stake, own in zip(exposure, equity, strict=True))
-    leverages = [
-        Fraction(at_stake, own) if at_stake else Fraction(0)
-        for at_stake, own in zip(exposure, equity, strict=True)
-        if own > 0 or not at_stake
-    ]
+    margin = curve.margin.tolist()
+
+    def greatest(held: list[int]) -> float | None:
+        pairs = list(zip(held, equity, strict=True))
+        if any(at_stake and own <= 0 for at_stake, own in pairs):
+            return None
+        return float(max(Fraction(at_stake, own) if at_stake else Fraction(0) for at_stake, own in pairs))
+
     return {
         "time_in_market": covered / len(hours),
         "exposure_average": rounded(Fraction(sum(exposure), rows * UNIT)),
         "exposure_max": Decimal(max(exposure)).scaleb(-2),
         "margin_max": Decimal(max(curve.margin.tolist())).scaleb(-2),
-        "leverage_max": None if boundless else float(max(leverages)),
+        "leverage_max": greatest(exposure),
+        "leverage_average": sum(exposure) / sum(equity) if sum(equity) > 0 else None,
+        "margin_average": rounded(Fraction(sum(margin), rows * UNIT)),
+        "margin_usage_max": greatest(margin),
+        "margin_usage_average": sum(margin) / sum(equity) if sum(equity) > 0 else None,
     }
 
 

@@ -22,6 +22,7 @@ from config.kinds import (
     Named,
     Number,
     Params,
+    Paths,
     Section,
     Text,
     allowed,
@@ -76,6 +77,8 @@ def wrong(kind: Kind) -> Iterator[Any]:
             yield from (1, True, [kind.words[0]], "", f"{kind.words[0]}x", kind.words[0].swapcase())
         case Text():
             yield from (1, True, ["a"], {}, "\x00")
+        case Paths():
+            yield from (1, True, [1], {}, "", [""])
         case Moment():
             yield from ("tomorrow", True, 1, ["2024-01-01"])
         case Params():

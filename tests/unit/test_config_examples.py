@@ -111,7 +111,7 @@ def test_the_shipped_example_shows_every_field_at_its_default() -> None:
     assert run == plain
     text = (DEFAULTS / "backtest.yaml").read_text()
     shown = set(re.findall(r"^(?:# )?([a-z_]+):", text, flags=re.MULTILINE))
-    assert {field.name for field in ROOT.fields} - shown == {"$schema", "source", "symbol", *DAEMON}
+    assert {field.name for field in ROOT.fields} - shown == {"$schema", "source", "symbol", *DAEMON} - {"store"}
 
 
 def test_the_shipped_paper_example_shows_every_field_that_only_a_paper_session_reads() -> None:
@@ -266,7 +266,7 @@ def test_a_backtest_uses_nothing_of_a_paper_session() -> None:
     text = PAPER_YAML.replace("mode: paper", "mode: backtest")
     run = parse(text, "yaml", source="paper.yaml")
     assert run == parse("symbol: BTCUSDT\ntimeframe: 1s\n", "yaml", source="paper.yaml")
-    assert not {*DAEMON} & {*to_document(run)}
+    assert {*DAEMON} & {*to_document(run)} == {"store"}
 
 
 def test_the_mode_of_the_command_counts_where_the_file_says_none() -> None:

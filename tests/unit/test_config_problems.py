@@ -34,7 +34,7 @@ STALE = "a whole number from 0 to 86400"
 
 # One line put after BASE (so it is line 3) => all that is said of it.
 WRONG = f"""
-version: 2 => version: 2 is not allowed; 1
+version: 2 => version: 2 is not allowed; 1, the newest that this Tapewright reads: update Tapewright
 $schema: 1 => $schema: 1 is not allowed; text
 source: [a] => source: a list is not allowed; text
 mode: papper => mode: "papper" is not allowed; one of backtest, paper; did you mean "paper"?
@@ -171,7 +171,7 @@ data: {{download: mising}} => data.download: "mising" is not allowed; one of nev
 data: {{exchange: BYBIT}} => data.exchange: "BYBIT" is not allowed; one of BINANCE_FUTURES, BINANCE
 data: {{rest: 127.0.0.1:8080}} => data.rest: "127.0.0.1:8080" is not allowed; {REST}
 data: {{lookback_bars: -1}} => data.lookback_bars: -1 is not allowed; a whole number from 0 to 1000000
-feed: BINANCE => feed: "BINANCE" is not allowed; a section with exchange, channels, rest, websocket, first_message_seconds, stale_book_seconds, stale_trades_seconds, stale_ticker_seconds, stale_funding_seconds, stale_open_interest_seconds, keep_raw, key_file
+feed: BINANCE => feed: "BINANCE" is not allowed; a section with exchange, channels, rest, websocket, first_message_seconds, stale_book_seconds, stale_trades_seconds, stale_ticker_seconds, stale_funding_seconds, stale_open_interest_seconds, keep_raw, key_file, key_id, key_secret
 feed: {{exchange: BINANCE_FUTURE}} => feed.exchange: "BINANCE_FUTURE" is not allowed; one of {EXCHANGES}; did you mean "BINANCE_FUTURES"?
 feed: {{channels: [l2_book, trade]}} => feed.channels[1]: "trade" is not allowed; one of {CHANNELS}; did you mean "trades"?
 feed: {{channels: [trades, trades]}} => feed.channels[1]: "trades" is given twice
@@ -201,7 +201,7 @@ paper: {{strict: true}} => paper.strict: unknown field; it belongs at "book.stri
 store: a.sqlite => store: "a.sqlite" is not allowed; a section with path, sample_every
 store: {{path: ""}} => store.path: "" is not allowed; a path relative to the home folder
 store: {{sample_every: 0}} => store.sample_every: 0 is not allowed; a whole number from 1 to 1000000
-control: 80 => control: 80 is not allowed; a section with http_port, token_file
+control: 80 => control: 80 is not allowed; a section with http_port, token_file, token
 control: {{http_port: 65536}} => control.http_port: 65536 is not allowed; {PORT}
 control: {{token_file: [a]}} => control.token_file: a list is not allowed; {PATH}
 control: {{http_prt: 1}} => control.http_prt: unknown field; did you mean "http_port"?
@@ -218,6 +218,11 @@ reload: {{enabled: "no"}} => reload.enabled: "no" is not allowed; true or false
 reload: {{debounce_ms: 299}} => reload.debounce_ms: 299 is not allowed; a whole number from 300 to 800
 symbol: BTCUSDT => symbols: given together with symbol (line 3), which says the same; give one of them
 timeframe: 5m => timeframe: given twice; first on line 2
+version: 0 => version: 0 is not allowed; 1
+extends: base.yaml => extends: "base.yaml" is not allowed; a path relative to this file, or a list of them; only a file builds on others, so not here
+control: {{token: hunter2}} => control.token: [hidden] is not allowed; ${{env:NAME}}, which stands for the environment's variable NAME, or nothing; a file holds no secret itself
+feed: {{key_id: x}} => feed.key_id: [hidden] is not allowed; ${{env:NAME}}, which stands for the environment's variable NAME, or nothing; a file holds no secret itself
+feed: {{key_id: '${{env:A}}', key_secret: x}} => feed.key_secret: [hidden] is not allowed; ${{env:NAME}}, which stands for the environment's variable NAME, or nothing; a file holds no secret itself
 """  # noqa: E501  a table: one case a line
 CASES = [tuple(line.split(" => ")) for line in WRONG.strip().splitlines()]
 

@@ -20,7 +20,8 @@ from engine.figures import money
 from engine.figures.definitions import FIGURES, TRADE_GROUPS, definitions, markdown_table
 from engine.figures.equity import EquityCurve, drawdown_series
 from engine.figures.equity_figures import growth_a_year
-from engine.figures.metrics import CostFigures, Metrics, as_json, metrics, utc_text
+from engine.figures.metrics import CostFigures, Metrics, as_json, metrics
+from engine.figures.times import utc_text
 from engine.figures.trades import Trade
 
 ROOT = Path(__file__).parents[2]
@@ -218,7 +219,13 @@ def test_buy_and_hold() -> None:
 
 def test_costs_of_the_ledger_win_over_those_of_the_trades() -> None:
     ledger = CostFigures(fees=Decimal("1.5"), funding=Decimal("-0.5"), slippage=Decimal(2))
-    assert metrics(curve([1000]), [trade()], initial_cash=CASH, costs=ledger).costs == ledger
+    found = metrics(curve([1010]), [trade(), trade()], initial_cash=CASH, costs=ledger).costs
+    # 1.5 - 0.5 + 2 = 3 for two trades; the account won 10 net, so 13 without costs.
+    assert found == msgspec.structs.replace(
+        ledger, total=Decimal(3), total_per_trade=Decimal("1.5"), share_of_gross=3 / 13
+    )
+    lost = metrics(curve([997]), [], initial_cash=CASH, costs=ledger).costs
+    assert (lost.total, lost.total_per_trade, lost.share_of_gross) == (Decimal(3), None, None)
 
 
 # --- undefined is null ---
@@ -292,7 +299,7 @@ def test_no_bars() -> None:
     assert (found.span.bars, found.span.days, found.span.start_time) == (0, 0.0, found.span.end_time)
     assert (found.equity.final, found.equity.peak) == (CASH, CASH)
     assert found.equity.total_return is None
-    assert len(nulls(found, "exposure")) == 5
+    assert len(nulls(found, "exposure")) == 9
     assert found.trades.trades_per_day is None
     json.dumps(as_json(found), allow_nan=False)
 
@@ -324,7 +331,7 @@ def test_units_of_the_table_fit_the_values() -> None:
     wave = [1000.0 + (-1) ** day * day for day in range(1, 41)]
     found = as_json(
         metrics(curve(wave), closed, initial_cash=CASH, closes=np.ones(2),
-                costs=CostFigures(Decimal(0), Decimal(0), Decimal(0)))
+                costs=CostFigures(Decimal(0), Decimal(0), Decimal(0), Decimal(0)))
     )  # fmt: skip
     for figure in FIGURES:
         kind = {"money": str, "time": str, "count": int}.get(figure.unit, float)

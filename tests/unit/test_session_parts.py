@@ -17,7 +17,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from adapters.store import Batch, Position, StoreWriter
+from adapters.store import Batch, Position
+from adapters.store.writer import StoreWriter
 from adapters.tape import SESSION, TapeWriter
 from adapters.tape.documents import CLOSING, Closing
 from daemon.session.clock import SessionClock

@@ -12,7 +12,7 @@ from config.daemon_model import ControlConfig, DaemonConfig, FeedConfig, LogConf
 from daemon.cli import run
 from daemon.logs import configure_logs, get_logger
 from daemon.session.folder import SessionFolder
-from daemon.session.venue import keys_of, secrets_of
+from daemon.session.venue import keys_of, secrets_of, session_token
 from engine.errors import EXIT_BAD_DATA, DataError, InputMissingError, TapewrightError
 
 
@@ -30,6 +30,28 @@ def test_keys_and_the_token_are_hidden_wherever_they_appear(tmp_path: Path) -> N
         get_logger("x").info(f"said abcdef123 and {token}", body="(s3cr3t/with=signs)")
     line = json.loads(stream.getvalue())
     assert (line["event"], line["body"]) == ("said [hidden] and [hidden]", "([hidden])")
+
+
+def test_secrets_of_the_environment_are_read_where_they_are_used_and_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = FeedConfig(key_id="${env:TW_ID}", key_secret="${env:TW_KEY}")
+    control = ControlConfig(http_port=8100, token="${env:TW_TOKEN}")
+    folder = SessionFolder(tmp_path, "alpha")
+    values = {"TW_ID": "abcdef123", "TW_KEY": "s3cr3t/with=signs", "TW_TOKEN": "hunter2-hunter2-hunter2"}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    assert keys_of(tmp_path, feed) == {"key_id": "abcdef123", "key_secret": "s3cr3t/with=signs"}
+    assert secrets_of(tmp_path, DaemonConfig(feed=feed, control=control), folder) == tuple(values.values())
+    assert not folder.token.exists()
+    monkeypatch.setenv("TW_TOKEN", "hunter2")
+    with pytest.raises(DataError, match=r"\$\{env:TW_TOKEN\} holds no token of at least 16") as caught:
+        session_token(tmp_path, control, folder)
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.delenv("TW_TOKEN")
+    with pytest.raises(InputMissingError, match="the environment has no TW_TOKEN") as missing:
+        session_token(tmp_path, control, folder)
+    assert "export TW_TOKEN=" in missing.value.remedy
 
 
 @pytest.mark.parametrize(

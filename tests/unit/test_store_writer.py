@@ -12,8 +12,9 @@ import anyio
 import msgspec
 import pytest
 
-from adapters.store import Position, RunEnd, StoredError, StoreReader, StoreWriter, WriterStatistics, prepare
+from adapters.store import Position, RunEnd, StoredError, StoreReader, prepare
 from adapters.store.rows import COLUMNS
+from adapters.store.writer import StoreWriter, WriterStatistics
 from engine.errors import DataError, UsageError
 from engine.replay import RunResult
 from tests.stores import (
