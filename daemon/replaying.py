@@ -278,7 +278,7 @@ def replay(
     stages.stage(f"Replay completed: {results}")
     timings = Timings(after_load - begun, after_loop - after_load, end - after_loop, end - begun)
     return ReplayReport(
-        results.name, results, _facts(run, result), _records(run), result, trades, figures, timings
+        results.name, results, facts_of(run, result), _records(run), result, trades, figures, timings
     )  # fmt: skip
 
 
@@ -299,7 +299,8 @@ def _records(run: TapeRun) -> int:
     return min(run.facts.records_count, run.reading.last_seq)
 
 
-def _facts(run: TapeRun, result: RunResult) -> RunFacts:
+def facts_of(run: TapeRun, result: RunResult) -> RunFacts:
+    """What the summary of a run says besides its figures."""
     book, is_book = run.config.settings.book, run.tape is not None
     return RunFacts(
         symbol="-".join(_traded(run)),

@@ -38,6 +38,10 @@ from engine.figures.trades import Trade
 from engine.reading import Scale
 from engine.replay import RunResult
 
+CODES = {
+    "markers.kind": MARKER_KINDS, "levels.kind": LEVEL_KINDS, "levels.ended": LEVEL_ENDS, "trade_spans.side": SIDES,
+    "trade_spans.exit_reason": EXIT_REASONS,
+}  # fmt: skip
 _EQUITY_STEPS = 100_000
 _MONEY_DECIMALS_MAX = 4
 _PERCENT_DECIMALS = 4
@@ -70,13 +74,10 @@ def build_report(given: ReportInput) -> Report:
             timeframe=given.timeframe, timeframe_ms=timeframe_ns(given.timeframe) // NS_PER_MS,
             fill_model=given.fill_model, strategies=result.strategies,
             initial_cash=float(given.metrics.equity.initial), cash_decimals=curve.cash_decimals, start_ms=start_ms,
-            end_ms=end_ns // NS_PER_MS, ambiguous_bars=result.figures["ambiguous_bars"],
+            end_ms=end_ns // NS_PER_MS, ambiguous_bars=result.figures.get("ambiguous_bars", 0),
         ),
         symbols=tuple(_symbol(bars, scale) for bars, scale in zip(given.bars, result.scales, strict=True)),
-        codes={
-            "markers.kind": MARKER_KINDS, "levels.kind": LEVEL_KINDS, "levels.ended": LEVEL_ENDS,
-            "trade_spans.side": SIDES, "trade_spans.exit_reason": EXIT_REASONS,
-        },
+        codes=CODES,
         markers=_markers(result),
         levels=levels,
         levels_left_out=left_out,

@@ -19,7 +19,17 @@ _HERE = Path(__file__).parent
 _BROWSER = _HERE / "browser"
 _LIBRARY = "lightweight-charts"
 # In the order in which one needs the other; together they are one module of the page.
-SCRIPTS = ("columns.js", "format.js", "tiles.js", "overlay.js", "chart.js", "trades.js", "figures.js", "main.js")
+SCRIPTS = (
+    "columns.js",
+    "format.js",
+    "tiles.js",
+    "lines.js",
+    "overlay.js",
+    "chart.js",
+    "trades.js",
+    "figures.js",
+    "main.js",
+)
 _EXPORTS = re.compile(r"export\s*\{([^{}]*)\};?\s*$")
 _IMPORT = re.compile(r"^import\s[^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:const|function|class))", re.MULTILINE)

@@ -2,102 +2,104 @@
 
 from __future__ import annotations
 
-import itertools
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from adapters.report.columns import unpack
-from adapters.report.schema import Report, columns_of
+from adapters.report.schema import Report
 from adapters.result_files import put_file
-from engine.bars import FloatColumn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-_POINTS_MOST = 4_000
-_INCHES, _DPI = (12.0, 5.0), 120
-_FLOATING, _CLOSED, _LOSS = "#2962ff", "#f57c00", "#d32f2f"
+INCHES, DPI = (12.0, 5.0), 120
+METADATA = {"Software": "Tapewright"}
 
 
 def write_pictures(folder: Path, report: Report) -> list[Path]:
     """Write both pictures into an existing folder; raises UsageError where it cannot be written."""
-    columns = columns_of(report.equity)
-    ts_ms, equity, drawdown = (unpack(columns, name) for name in ("time", "equity", "drawdown"))
+    from adapters.report import drawing  # noqa: PLC0415 - matplotlib is a slow import that others need not pay
+
+    curve, spans = drawing.columns(report.equity), drawing.columns(report.trade_spans)
     return [
-        _write(folder / "equity.png", report, "Equity", lambda axes: _equity(axes, report, ts_ms, equity)),
-        _write(folder / "drawdown.png", report, "Drawdown", lambda axes: _drawdown(axes, ts_ms, drawdown)),
+        write_picture(folder / "equity.png", report, "Equity", lambda axes: drawing.equity(axes, report, curve, spans)),
+        write_picture(folder / "drawdown.png", report, "Drawdown", lambda axes: drawing.drawdown(axes, curve)),
     ]
 
 
-def closed_equity(report: Report) -> tuple[FloatColumn, FloatColumn]:
-    """The starting balance with the closed trades' profit added at each exit: times in ms, money."""
-    spans = columns_of(report.trade_spans)
-    times = np.concatenate(([report.run.start_ms], unpack(spans, "exit_time"), [report.run.end_ms]))
-    pnl = np.concatenate(([report.run.initial_cash], unpack(spans, "pnl"), [0.0]))
-    return times, np.cumsum(pnl)
+def title_of(report: Report) -> str:
+    """What the report is of: symbols, strategies, timeframe."""
+    names = ", ".join(symbol.symbol for symbol in report.symbols)
+    return f"{names} · {', '.join(report.run.strategies)} · {report.run.timeframe}"
 
 
-def thinned(ts_ms: FloatColumn, values: FloatColumn, points: int = _POINTS_MOST) -> tuple[FloatColumn, FloatColumn]:
-    """Least and greatest value of equal stretches, so that a picture draws no more than it can show."""
-    if len(values) <= points:
-        return ts_ms, values
-    edges = np.linspace(0, len(values), points // 2 + 1).astype(np.int64)
-    chosen = np.unique(
-        [
-            begin + place
-            for begin, end in itertools.pairwise(edges)
-            for place in (int(values[begin:end].argmin()), int(values[begin:end].argmax()))
-        ]
-    )
-    return ts_ms[chosen], values[chosen]
+def write_picture(path: Path, report: Report, title: str, draw: Callable[[Axes], None]) -> Path:
+    """Write one picture of the run over time; nothing is drawn where the run has no bars."""
+    from adapters.report import drawing  # noqa: PLC0415 - as above
 
-
-def _dates(ts_ms: FloatColumn) -> FloatColumn:
-    days: FloatColumn = ts_ms / 86_400_000
-    return days
-
-
-def _equity(axes: Axes, report: Report, ts_ms: FloatColumn, equity: FloatColumn) -> None:
-    times, values = closed_equity(report)
-    axes.step(_dates(times), values, where="post", color=_CLOSED, linewidth=1.4, label="closed trades")
-    times, values = thinned(ts_ms, equity)
-    axes.plot(_dates(times), values, color=_FLOATING, linewidth=0.8, label="floating equity")
-    axes.axhline(report.run.initial_cash, color="#888888", linewidth=0.8, linestyle=":")
-    axes.yaxis.set_major_formatter("{x:,.0f}" if np.ptp(equity) >= 50 else "{x:,.4g}")
-    axes.legend(loc="best", frameon=False)
-
-
-def _drawdown(axes: Axes, ts_ms: FloatColumn, drawdown: FloatColumn) -> None:
-    times, values = thinned(ts_ms, -100.0 * drawdown)
-    axes.fill_between(_dates(times), values, 0.0, color=_LOSS, alpha=0.25, linewidth=0)
-    axes.plot(_dates(times), values, color=_LOSS, linewidth=0.9)
-    axes.yaxis.set_major_formatter("{x:.3g} %")
-    axes.set_ylim(top=0.0)
-
-
-def _write(path: Path, report: Report, title: str, draw: Callable[[Axes], None]) -> Path:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # matplotlib's own, of fonts and of what it will change
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415
-        from matplotlib.figure import Figure  # noqa: PLC0415
-
-        figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
-        FigureCanvasAgg(figure)
+    def fill(figure: Figure) -> None:
         axes = figure.add_subplot()
-        names = ", ".join(symbol.symbol for symbol in report.symbols)
-        axes.set_title(f"{title} · {names} · {', '.join(report.run.strategies)} · {report.run.timeframe}", loc="left")
+        axes.set_title(f"{title} · {title_of(report)}", loc="left")
+        drawing.plain_axes(axes)
         if report.equity.time.count:
             draw(axes)
-            axes.set_xlim(report.run.start_ms / 86_400_000, report.run.end_ms / 86_400_000)
-            locator = AutoDateLocator()  # type: ignore[no-untyped-call]
-            axes.xaxis.set_major_locator(locator)
-            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-        axes.grid(visible=True, alpha=0.25)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        return put_file(path, lambda place: figure.savefig(place, format="png", metadata={"Software": "Tapewright"}))
+            drawing.time_axis(axes, report)
+
+    return write_figure(path, fill)
+
+
+def write_plots(folder: Path, report: Report) -> list[Path]:
+    """Write the plots of a journal: equity with drawdown, price with trades, profits, profit over time."""
+    from adapters.report import drawing  # noqa: PLC0415 - as above
+
+    curve, spans = drawing.columns(report.equity), drawing.columns(report.trade_spans)
+    bars, title = drawing.columns(report.symbols[0].bars), title_of(report)
+
+    def above_and_below(figure: Figure, titles: Sequence[str], heights: Sequence[float]) -> tuple[Axes, Axes]:
+        above, below = figure.subplots(2, 1, height_ratios=heights)
+        for axes, text in zip((above, below), titles, strict=True):
+            axes.set_title(f"{text} · {title}", loc="left", fontsize=11)
+            drawing.plain_axes(axes)
+        return above, below
+
+    def account(figure: Figure) -> None:
+        above, below = above_and_below(figure, ("Equity", "Drawdown"), (2.2, 1.0))
+        drawing.equity(above, report, curve, spans)
+        drawing.drawdown(below, curve)
+        for axes in (above, below):
+            drawing.time_axis(axes, report)
+
+    def profits(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.set_title(f"P&L distribution, trades by profit · {title}", loc="left")
+        drawing.plain_axes(axes)
+        drawing.distribution(axes, spans["pnl"])
+
+    def calendar(figure: Figure) -> None:
+        years = len(drawing.monthly_returns(curve, report.run.initial_cash)[0])
+        titles = ("Return by month and year, in percent", "Profit by weekday and hour of entry, UTC")
+        above, below = above_and_below(figure, titles, (max(1.0, 0.6 * years), 2.2))
+        drawing.months(above, curve, report.run.initial_cash)
+        drawing.hours(below, spans)
+
+    return [
+        write_figure(folder / "equity.png", account),
+        write_picture(folder / "trades.png", report, "Price and trades", lambda axes: drawing.price(axes, bars, spans)),
+        write_figure(folder / "distribution.png", profits),
+        write_figure(folder / "heatmap.png", calendar),
+    ]
+
+
+def write_figure(path: Path, fill: Callable[[Figure], None]) -> Path:
+    """Write what `fill` puts on an empty figure."""
+    from adapters.report import drawing  # noqa: PLC0415 - as above
+
+    with drawing.quiet():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+        from matplotlib.figure import Figure  # noqa: PLC0415
+
+        figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        fill(figure)
+        return put_file(path, lambda place: figure.savefig(place, format="png", metadata=METADATA))

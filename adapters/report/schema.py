@@ -39,6 +39,8 @@ class RunPart(msgspec.Struct, frozen=True):
     start_ms: int
     end_ms: int
     ambiguous_bars: int
+    note: str = ""
+    """What else a reader has to know, such as what the report was made of."""
 
 
 class BarTable(msgspec.Struct, frozen=True):

@@ -1,17 +1,20 @@
 // The chart: three panes on one time scale, with no more bars than the screen has pixels.
 import { length, number, percent } from "./format.js";
 import { lowerBound } from "./columns.js";
+import { Lines, MONEY, PERCENT } from "./lines.js";
 import { Overlay } from "./overlay.js";
 
 // Bars narrower than this many pixels are joined; they are split again where each part gets `SPLIT` pixels.
 const JOIN = 2;
 const SPLIT = 4;
-const EDGE_BARS = 256;
+// Bars kept beyond each edge of the view, besides a view's width of them, and how few of them call for more.
+const MARGIN_BARS = 400;
+const EDGE_BARS = 100;
 
 export class ChartView {
   constructor(container, data, report) {
     Object.assign(this, { container, data, report, symbol: 0, level: -1, rows: [], times: [], isHeld: false, isDue: false, settling: 0 });
-    const { createChart, CandlestickSeries, LineSeries, AreaSeries, LineType, CrosshairMode } = globalThis.LightweightCharts;
+    const { createChart, CandlestickSeries, CrosshairMode } = globalThis.LightweightCharts;
     this.chart = createChart(container, {
       autoSize: true,
       layout: {
@@ -26,26 +29,21 @@ export class ChartView {
       rightPriceScale: { borderColor: "#d5dae3", minimumWidth: 78 },
       localization: { locale: "en-GB" },
     });
-    const quiet = { priceLineVisible: false, lastValueVisible: false };
     this.candles = this.chart.addSeries(CandlestickSeries, {
-      ...quiet, upColor: "#26a69a", downColor: "#ef5350", wickUpColor: "#26a69a", wickDownColor: "#ef5350",
+      priceLineVisible: false, lastValueVisible: false, upColor: "#26a69a", downColor: "#ef5350", wickUpColor: "#26a69a", wickDownColor: "#ef5350",
       borderVisible: false,
     });
-    const money = { type: "custom", minMove: 0.01, formatter: (value) => number(value, Math.abs(value) >= 10_000 ? 0 : 2) };
-    this.closed = this.chart.addSeries(
-      LineSeries,
-      { ...quiet, color: "#f57c00", lineWidth: 1, lineType: LineType.WithSteps, crosshairMarkerVisible: false, priceFormat: money },
-      1,
-    );
-    this.equity = this.chart.addSeries(LineSeries, { ...quiet, color: "#2962ff", lineWidth: 1, priceFormat: money }, 1);
-    this.drawdown = this.chart.addSeries(
-      AreaSeries,
-      {
-        ...quiet, lineColor: "#d32f2f", lineWidth: 1, topColor: "#d32f2f11", bottomColor: "#d32f2f44", invertFilledArea: true,
-        priceFormat: { type: "custom", minMove: 0.0001, formatter: (value) => `${number(100 * value, 2)} %` },
-      },
-      2,
-    );
+    const equity = [
+      { of: (row) => row.closed, colour: "#f57c00", isStepped: true },
+      { of: (row) => row.equity, colour: "#2962ff" },
+    ];
+    const drawdown = [{ of: (row) => -row.drawdown, colour: "#d32f2f", fillTo: 0, fill: "#d32f2f2a" }];
+    const time = Math.max(...data.tiles.map((tiles) => tiles.endMs)) / 1000;
+    const last = data.equity.equity[data.equity.equity.length - 1] ?? report.run.initial_cash;
+    this.lines = [
+      new Lines(this, { pane: 1, format: MONEY, curves: equity, anchor: { time, value: last } }),
+      new Lines(this, { pane: 2, format: PERCENT, curves: drawdown, marks: [0], anchor: { time, value: 0 } }),
+    ];
     this.chart.panes().forEach((pane, place) => pane.setStretchFactor([3.2, 1.2, 0.9][place]));
     this.overlay = new Overlay(this, data);
     this.candles.attachPrimitive(this.overlay);
@@ -97,13 +95,13 @@ export class ChartView {
     this.candles.priceScale().applyOptions({ autoScale: true });
   }
 
-  // Put the tiles around a span on the chart, and the span in view.
+  // Put the bars around a span on the chart, and the span in view. A drag can go as far as the view is wide before
+  // it is let go.
   show(level, fromMs, toMs) {
     this.level = level;
-    const { rows, ...series } = this.tiles.window(level, fromMs, toMs);
-    this.rows = rows;
-    this.times = rows.map((row) => row.time);
-    for (const [name, values] of Object.entries(series)) this[name].setData(values);
+    const margin = Math.ceil((toMs - fromMs) / this.tiles.levels[level]) + MARGIN_BARS;
+    Object.assign(this, this.tiles.window(level, fromMs, toMs, margin));
+    this.candles.setData(this.rows);
     this.limit();
     this.chart.timeScale().setVisibleLogicalRange({ from: this.logicalAt(fromMs), to: this.logicalAt(toMs) });
     document.getElementById("level").textContent = `${length(this.tiles.levels[level])} bars`;

@@ -63,9 +63,9 @@ export async function unpackTable(table) {
   return found;
 }
 
-// The first place whose value is at least `wanted`.
-export function lowerBound(values, wanted, count = values.length) {
-  let low = 0;
+// The first place from `first` on whose value is at least `wanted`.
+export function lowerBound(values, wanted, count = values.length, first = 0) {
+  let low = first;
   let high = count;
   while (low < high) {
     const middle = (low + high) >> 1;

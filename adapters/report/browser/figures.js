@@ -18,7 +18,7 @@ function drawn(name, attributes, text = "") {
 }
 
 export function keyFigures({ stats }) {
-  const { equity, trades, exposure } = stats;
+  const { equity = {}, trades = {}, exposure = {} } = stats; // a journal alone has none
   const money = (text) => (text === null ? null : Number(text));
   const keys = [
     ["Net profit", signed(money(equity.net_profit)), tone(money(equity.net_profit))],
@@ -27,11 +27,11 @@ export function keyFigures({ stats }) {
     ["Sharpe", number(equity.sharpe), ""],
     ["Sortino", number(equity.sortino), ""],
     ["Profit factor", number(trades.profit_factor), ""],
-    ["Win rate", trades.win_rate === null ? "–" : `${number(100 * trades.win_rate, 1)} %`, ""],
+    ["Win rate", (trades.win_rate ?? null) === null ? "–" : `${number(100 * trades.win_rate, 1)} %`, ""],
     ["Trades", number(trades.count, 0), ""],
-    ["Time in market", exposure.time_in_market === null ? "–" : `${number(100 * exposure.time_in_market, 1)} %`, ""],
+    ["Time in market", (exposure.time_in_market ?? null) === null ? "–" : `${number(100 * exposure.time_in_market, 1)} %`, ""],
   ];
-  return keys.map(([name, text, className]) =>
+  return keys.filter(([, text]) => Object.keys(stats).length || text !== "–").map(([name, text, className]) =>
     element("div", { className: "tile" }, element("span", { textContent: name }), element("b", { textContent: text, className })));
 }
 
@@ -180,14 +180,20 @@ function excursions(spans, choose) {
 }
 
 export function figureCards(report, spans, equity, choose) {
+  const hasExcursions = !spans.trade.length || spans.mae_percent.some(Number.isFinite);
   return [
-    distribution(spans.pnl), excursions(spans, choose), months(equity, report.run.initial_cash), hours(spans),
-    statistics(report),
+    distribution(spans.pnl), ...(hasExcursions ? [excursions(spans, choose)] : []),
+    months(equity, report.run.initial_cash), hours(spans), statistics(report),
   ];
 }
 
 export function factsText({ run, symbols }) {
   const ambiguous = run.ambiguous_bars ? ` · ${number(run.ambiguous_bars, 0)} ambiguous bars` : "";
   const names = symbols.map(({ symbol }) => symbol).join(", ");
-  return `${names} · ${moment(run.start_ms)} to ${moment(run.end_ms)} UTC · fills ${run.fill_model}${ambiguous} · run ${run.id} · hash ${run.hash} · Tapewright ${run.version}`;
+  const known = [["fills", run.fill_model], ["run", run.id], ["hash", run.hash]].filter(([, text]) => text);
+  const facts = [
+    names, `${moment(run.start_ms)} to ${moment(run.end_ms)} UTC`, ...known.map((each) => each.join(" ")),
+    `Tapewright ${run.version}`, run.note,
+  ];
+  return `${facts.filter(Boolean).join(" · ")}${ambiguous}`;
 }

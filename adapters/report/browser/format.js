@@ -2,9 +2,16 @@
 
 export const MINUTE = 60_000;
 
+const formats = new Map(); // by places: to make one takes longer than to use it a hundred times
+
 export function number(value, places = 2) {
   if (value === null || !Number.isFinite(value)) return "–";
-  return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places }).replace("-", "−");
+  let format = formats.get(places);
+  if (!format) {
+    format = new Intl.NumberFormat("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
+    formats.set(places, format);
+  }
+  return format.format(value).replace("-", "−");
 }
 
 export function signed(value, places = 2) {

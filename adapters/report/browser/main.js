@@ -93,9 +93,10 @@ async function start() {
   byId("before").addEventListener("click", () => list.step(-1));
   byId("after").addEventListener("click", () => list.step(1));
   // The chart takes its size first; then the year fits it.
-  await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+  for (let frame = 0; frame < 120 && (frame < 2 || view.width <= 1); frame++) await new Promise(requestAnimationFrame);
   view.showSymbol(0);
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
+  tiles.forEach((each) => each.prepare());
   setTimeout(() => byId("figures").append(...figureCards(report, spans, equity, choose)));
 }
 

@@ -33,47 +33,61 @@ export class Overlay {
       const range = this.view.visibleMs();
       if (!range) return;
       const trades = this.tradesIn(range.from, range.to);
-      const isDense = trades.length > PATHS_MOST;
       this.drawn = [];
       context.save();
       context.lineWidth = 1;
-      const levels = this.levelsIn(range.from, range.to);
-      if (levels.length <= LEVELS_MOST) levels.forEach((i) => this.level(context, i));
-      else if (this.chosen >= 0) levels.filter((i) => this.isOfChosen(i)).forEach((i) => this.level(context, i));
-      let pixel = -1;
-      for (const i of trades) {
-        if (isDense && i !== this.chosen) {
-          const x = Math.round(this.view.xAt(this.data.spans.exit_time[i]));
-          if (x === pixel) continue; // one mark a pixel is all that can be seen
-          pixel = x;
-        }
-        this.trade(context, i, { isDense, hasText: trades.length <= TEXTS_MOST, height: mediaSize.height });
-      }
-      if (this.chosen >= 0 && trades.includes(this.chosen)) {
-        this.trade(context, this.chosen, { isDense: false, hasText: true, height: mediaSize.height });
-      }
+      this.levelsIn(range.from, range.to).forEach((i) => this.level(context, i));
+      if (trades === null) this.rug(context, mediaSize.height);
+      else trades.forEach((i) => this.trade(context, i, trades.length <= TEXTS_MOST));
+      const { spans } = this.data;
+      const isSeen = this.chosen >= 0 && spans.symbol[this.chosen] === this.view.symbol &&
+        spans.entry_time[this.chosen] <= range.to && spans.exit_time[this.chosen] >= range.from;
+      if (isSeen) this.trade(context, this.chosen, true);
       context.restore();
     });
   }
 
-  tradesIn(fromMs, toMs) {
+  // The trades of the symbol in view, in the order of their exits.
+  get own() {
     const { spans } = this.data;
-    const found = [];
-    for (let i = lowerBound(spans.exit_time, fromMs); i < spans.exit_time.length; i++) {
-      if (spans.exit_time[i] > toMs + this.longestSpan) break;
-      if (spans.entry_time[i] <= toMs && spans.symbol[i] === this.view.symbol) found.push(i);
+    if (this.ownSymbol !== this.view.symbol) {
+      this.ownSymbol = this.view.symbol;
+      const places = Array.from(spans.symbol.keys()).filter((i) => spans.symbol[i] === this.ownSymbol);
+      this.ownTrades = { places, exits: Float64Array.from(places, (i) => spans.exit_time[i]) };
     }
-    return found;
+    return this.ownTrades;
   }
 
+  // Null where there are too many to draw each of them.
+  tradesIn(fromMs, toMs) {
+    const { places, exits } = this.own;
+    const first = lowerBound(exits, fromMs);
+    if (lowerBound(exits, toMs) - first > PATHS_MOST) return null;
+    const found = [];
+    for (let k = first; k < places.length && exits[k] <= toMs + this.longestSpan; k++) {
+      if (this.data.spans.entry_time[places[k]] <= toMs) found.push(places[k]);
+    }
+    return found.length > PATHS_MOST ? null : found;
+  }
+
+  // Of too many levels only the chosen trade's.
   levelsIn(fromMs, toMs) {
     const { levels } = this.data;
     const found = [];
     for (let i = lowerBound(levels.start, fromMs - this.longestLevel); i < levels.start.length; i++) {
-      if (levels.start[i] > toMs) break;
+      if (levels.start[i] > toMs || found.length > LEVELS_MOST) break;
       if (levels.end[i] >= fromMs && levels.symbol[i] === this.view.symbol) found.push(i);
     }
-    return found;
+    return found.length > LEVELS_MOST ? this.levelsOfChosen() : found;
+  }
+
+  levelsOfChosen() {
+    if (this.chosen < 0 || this.data.spans.symbol[this.chosen] !== this.view.symbol) return [];
+    if (this.levelsFor !== this.chosen) {
+      this.levelsFor = this.chosen;
+      this.chosenLevels = Array.from(this.data.levels.trade.keys()).filter((i) => this.isOfChosen(i));
+    }
+    return this.chosenLevels;
   }
 
   isOfChosen(i) {
@@ -97,7 +111,32 @@ export class Overlay {
     context.globalAlpha = 1;
   }
 
-  trade(context, i, { isDense, hasText, height }) {
+  // Along the foot of the pane a mark for each bar in which trades ended: what the last of them earned.
+  rug(context, height) {
+    const { spans } = this.data;
+    const { places, exits } = this.own;
+    const { times } = this.view;
+    const scale = this.view.chart.timeScale();
+    const range = scale.getVisibleLogicalRange();
+    const last = Math.min(times.length - 1, Math.ceil(range.to));
+    const [x0, x1] = [scale.logicalToCoordinate(0), scale.logicalToCoordinate(1)];
+    context.globalAlpha = 0.55;
+    let k = -1;
+    for (let bar = Math.max(0, Math.floor(range.from)); bar <= last; bar++) {
+      k = k < 0 ? lowerBound(exits, times[bar]) : k;
+      const before = k;
+      k = lowerBound(exits, times[bar + 1] ?? Infinity, exits.length, k);
+      if (k === before) continue;
+      const i = places[k - 1];
+      const x = Math.round(x0 + bar * (x1 - x0));
+      context.fillStyle = spans.pnl[i] > 0 ? GAIN : LOSS;
+      context.fillRect(x, height - 7, 1, 6);
+      this.drawn.push({ i, x1: x, y1: height - 4, x2: x, y2: height - 4 });
+    }
+    context.globalAlpha = 1;
+  }
+
+  trade(context, i, hasText) {
     const { spans } = this.data;
     const isChosen = i === this.chosen;
     const [x1, x2] = [this.view.xAt(spans.entry_time[i]), this.view.xAt(spans.exit_time[i])];
@@ -105,13 +144,6 @@ export class Overlay {
     if (y1 === null || y2 === null) return;
     const colour = spans.pnl[i] > 0 ? GAIN : LOSS;
     this.drawn.push({ i, x1, y1, x2, y2 });
-    if (isDense) {
-      context.fillStyle = colour;
-      context.globalAlpha = 0.55;
-      context.fillRect(Math.round(x2), height - 7, 1, 6); // a rug along the foot of the pane
-      context.globalAlpha = 1;
-      return;
-    }
     context.strokeStyle = colour;
     context.lineWidth = isChosen ? 2 : 1;
     if (isChosen) this.excursions(context, i, x1, x2);

@@ -79,14 +79,16 @@ export function tradeTip(i, { spans, codes, report }) {
   const side = codes["trade_spans.side"][spans.side[i]];
   const strategy = report.run.strategies[spans.strategy[i]];
   const r = (value) => (Number.isNaN(value) ? "" : ` · ${signed(value)} R`);
+  const excursion = (money, percents, rs) =>
+    Number.isFinite(money) ? `${signed(money)} (${signed(percents)} %)${r(rs)}` : "–";
   const rows = [
     ["entry", `${moment(spans.entry_time[i])} · ${number(spans.entry_price[i], places)}`],
     ["exit", `${moment(spans.exit_time[i])} · ${number(spans.exit_price[i], places)}`],
     ["size", `${spans.size[i]}`],
     ["P&L", `${signed(spans.pnl[i])} (${signed(spans.pnl_percent[i])} %)`, tone(spans.pnl[i])],
     ["fees, funding", `${number(spans.fees[i])}, ${number(spans.funding[i])}`],
-    ["MAE", `${signed(spans.mae[i])} (${signed(spans.mae_percent[i])} %)${r(spans.mae_r[i])}`],
-    ["MFE", `${signed(spans.mfe[i])} (${signed(spans.mfe_percent[i])} %)${r(spans.mfe_r[i])}`],
+    ["MAE", excursion(spans.mae[i], spans.mae_percent[i], spans.mae_r[i])],
+    ["MFE", excursion(spans.mfe[i], spans.mfe_percent[i], spans.mfe_r[i])],
     ["held", `${duration(spans.exit_time[i] - spans.entry_time[i])}, ${spans.bars_held[i]} bars`],
     ["closed by", codes["trade_spans.exit_reason"][spans.exit_reason[i]]],
   ];
