@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from engine.figures.metrics import utc_text
+from engine.figures.times import utc_text
 
 FindingKind = Literal["decision", "indicator", "outside", "files", "not_repeatable"]
 
