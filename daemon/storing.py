@@ -7,6 +7,7 @@ replay, is stored whole; both make their rows of the engine's outputs in one pla
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,6 +97,8 @@ class Storing:
         self._run: FinishedRun | None = run
         self._trouble: TapewrightError | None = None
         self._defect: BaseException | None = None
+        self.seconds = 0.0
+        """How long it took, beside whatever else went on; known when `trouble` has been asked."""
         self._thread = threading.Thread(target=self._store, name="store")
         self._thread.start()
 
@@ -109,9 +112,12 @@ class Storing:
     def _store(self) -> None:
         run, self._run = self._run, None
         assert run is not None, "a thread runs once"
+        begun = time.perf_counter()
         try:
             store_whole(self._path, run)
         except TapewrightError as error:
             self._trouble = error
         except BaseException as error:
             self._defect = error
+        finally:
+            self.seconds = time.perf_counter() - begun

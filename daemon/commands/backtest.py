@@ -152,7 +152,9 @@ def as_document(report: BacktestReport) -> dict[str, Any]:
         "load_seconds": round(report.timings.load, 6),
         "loop_seconds": round(report.timings.loop, 6),
         "journal_seconds": round(report.timings.journal, 6),
+        "figures_seconds": round(report.timings.figures, 6),
         "write_seconds": round(report.timings.write, 6),
+        "store_seconds": round(report.timings.store, 6),
         "total_seconds": round(report.timings.total, 6),
     }
 
