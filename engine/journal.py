@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bars import NS_PER_MS, Bars, FloatColumn, IntColumn
+from engine.ctx import Context
 from engine.frames import known_bars
 from engine.indicators import IndicatorSpec, definition_of
 from engine.order_signals import order_signals
 from engine.reading import Scale
-from engine.series import Window, output_names
+from engine.series import output_names
 from engine.symbol_accounts import Moves, Timeline, account_cash, changes_of
 
 ROWS = 65_536
@@ -48,23 +49,31 @@ class JournalInput(msgspec.Struct, frozen=True):
 
 
 def indicator_columns(
-    bars: Bars, given: Mapping[IndicatorSpec, tuple[FloatColumn, ...]], windows: Sequence[Window]
+    bars: Bars, given: Mapping[IndicatorSpec, tuple[FloatColumn, ...]], contexts: Sequence[Context]
 ) -> tuple[IndicatorColumn, ...]:  # fmt: skip
     """What the config names (`given`), then what strategies have asked for on this market, each once."""
     found: dict[str, IndicatorColumn] = {}
-    known = {frame.timeframe: frame.known for window in windows for frame in window.frames}
+    known: dict[str, NDArray[np.int64] | None] = {"": None, bars.timeframe: None}
+
+    def known_of(timeframe: str) -> NDArray[np.int64] | None:
+        if timeframe not in known:
+            known[timeframe] = known_bars(bars, timeframe)
+        return known[timeframe]
+
+    for context in contexts:
+        if context.timeframe == bars.timeframe:
+            known |= {frame.timeframe: frame.known for frame in context.frames}
     for spec, columns in given.items():
-        is_higher = spec.timeframe not in {"", bars.timeframe}
-        if is_higher and spec.timeframe not in known:
-            known[spec.timeframe] = known_bars(bars, spec.timeframe)
         for name, column in zip(output_names(str(spec), definition_of(spec.name).outputs), columns, strict=True):
-            found[name] = IndicatorColumn(name, column, known[spec.timeframe] if is_higher else None)
-    for window in windows:
-        for name, column in window.ind.columns():
-            found.setdefault(name, IndicatorColumn(name, column))
-        for frame in window.frames:
+            found[name] = IndicatorColumn(name, column, known_of(spec.timeframe))
+    for context in contexts:
+        own = known_of(context.timeframe)  # a strategy may have bars of its own, made of the run's
+        for name, column in context.ind.columns():
+            found.setdefault(name, IndicatorColumn(name, column, own))
+        for frame in context.frames:
+            seen = frame.known if own is None else np.concatenate((np.zeros(1, dtype=np.int64), frame.known))[own]
             for name, column in frame.ind.columns():
-                found.setdefault(name, IndicatorColumn(name, column, frame.known))
+                found.setdefault(name, IndicatorColumn(name, column, seen))
     return tuple(found.values())
 
 

@@ -217,6 +217,52 @@ def test_a_symbols_figures_are_those_of_a_run_of_it_alone(
     assert journals[0].equals(journals[1])
 
 
+OWN_BARS = """
+def schema():
+    return {"id": "quarters", "name": "Quarters"}
+
+
+def on_bar(ctx, i):
+    fast, hour = ctx.ind.sma(ctx.close, 3), ctx.tf("1h").ind.sma(2)
+    ctx.ind.ema(fast, 4)
+    if len(hour) and i > 3 and not ctx.orders:
+        if ctx.close[i] > fast[i] and ctx.position.size == 0:
+            ctx.buy(1)
+        elif ctx.close[i] < fast[i] and ctx.position.size > 0:
+            ctx.flatten()
+"""
+
+
+def test_a_strategy_with_bars_of_its_own(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its indicators, of bars of 15 minutes and of the hours made of them, stand beside the run's minutes.
+
+    Against averages by polars: at a minute's close the last bar of 15 minutes (an hour) that is over.
+    """
+    (home / "strategies" / "custom").mkdir(parents=True, exist_ok=True)
+    (home / "strategies" / "custom" / "quarters.py").write_text(OWN_BARS, encoding="utf-8")
+    settings = (
+        "--set",
+        "symbols=[ONE]",
+        "--set",
+        "strategy={name: quarters, timeframe: 15m}",
+        "--set",
+        "indicators=[]",
+    )
+    journal = _journal(_backtest(home, capsys, *settings), "ONE")
+    assert journal.columns == [*FIRST, "sma_3_15m", "ema(sma(close, 3), 4)_15m", "sma_2_1h"]
+    assert journal["entry_signal"].sum() > 50
+    bars = pl.read_parquet(path_of(home, "ONE", "1m")).with_columns(time=pl.from_epoch("ts", time_unit="ms"))
+    closes = bars.select(closed=pl.col("time").dt.offset_by("1m"))
+    for name, length, every in (("sma_3_15m", 3, "15m"), ("sma_2_1h", 2, "1h")):
+        higher = bars.group_by_dynamic("time", every=every).agg(pl.col("close").last())
+        higher = higher.with_columns(
+            average=pl.col("close").rolling_mean(length), over=pl.col("time").dt.offset_by(every)
+        )  # fmt: skip
+        seen = closes.join_asof(higher.select("over", "average"), left_on="closed", right_on="over")["average"]
+        assert journal[name].is_null().to_list() == seen.is_null().to_list()
+        assert (journal[name] - seen).abs().max() < 1e-9
+
+
 def test_it_can_be_switched_off(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted((home / "data" / "journals").iterdir())
     found = _backtest(home, capsys, "--set", "journal.enabled=false")
