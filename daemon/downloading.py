@@ -12,13 +12,13 @@ from adapters.bar_files import path_of, read_bars, shown
 from adapters.bar_quality import time_text
 from adapters.downloads.download import download
 from adapters.downloads.instruments import fetch_instrument
-from adapters.downloads.model import DownloadOrder, DownloadReport
+from adapters.downloads.model import MARK_TIMEFRAME, DownloadKind, DownloadOrder, DownloadReport
 from adapters.instrument_files import StoredInstrument, instrument_path, write_instrument
-from adapters.rest_gate import RestGate
+from adapters.rest_gate import RestGate, RestUnavailableError
 from config.model import RunConfig
-from daemon.stages import Stages
+from daemon.stages import Quiet, Stages
 from engine.bars import IntColumn, timeframe_ns
-from engine.errors import ConfigError, TapewrightError
+from engine.errors import ConfigError, InputMissingError, TapewrightError, UsageError
 
 
 def run_download(home: Path, order: DownloadOrder, stages: Stages) -> DownloadReport:
@@ -30,7 +30,7 @@ def run_download(home: Path, order: DownloadOrder, stages: Stages) -> DownloadRe
     async def work() -> DownloadReport:
         async with RestGate() as gate:
             report = await download(gate, home, order, stages.progress)
-            if order.kind != "bars" or instrument_path(home, order.symbol).exists():
+            if order.kind != "bars" or not report.rows_fetched or instrument_path(home, order.symbol).exists():
                 return report
             try:
                 found = await fetch_instrument(gate, order.exchange, order.symbol, order.rest, time.time_ns())
@@ -63,7 +63,9 @@ def described(instrument: StoredInstrument) -> str:
 
 
 def fetch_missing(home: Path, config: RunConfig, stages: Stages, now_ns: int | None = None) -> list[DownloadReport]:
-    """Where the config says so, download the bars of a run that are not stored; what was done.
+    """Where the config says so, download what a run lacks: bars, and with funding its rates and mark prices.
+
+    Funding that is not to be had is said, and the run goes on with the static rate.
 
     Raises ConfigError where the config has no start, InputMissingError, RestUnavailableError, DataError.
     """
@@ -91,6 +93,38 @@ def fetch_missing(home: Path, config: RunConfig, stages: Stages, now_ns: int | N
             f" {report.rows_missing:,} missing at the venue: {report.stored}"
         )
         reports.append(report)
+    if config.funding.enabled and config.data.exchange == "BINANCE_FUTURES":
+        for symbol in config.symbols:
+            reports += _fetch_funding(home, config, symbol, (config.start_ns, end_ns), stages)
+    return reports
+
+
+def _fetch_funding(
+    home: Path, config: RunConfig, symbol: str, span: tuple[int, int], stages: Stages
+) -> list[DownloadReport]:  # fmt: skip
+    """The settled rates and their mark prices that are not stored; files that the config names are its own matter."""
+    own = config.instruments.get(symbol)
+    wanted: list[tuple[DownloadKind, str]] = []
+    if not config.funding.file:
+        wanted.append(("funding", ""))
+    if not config.funding.mark_file:
+        wanted.append(("mark", MARK_TIMEFRAME))
+    if own is not None and own.kind == "spot":
+        return []
+    reports = []
+    for kind, timeframe in wanted:
+        order = DownloadOrder(
+            symbol, timeframe, *span, exchange=config.data.exchange, kind=kind, rest=config.data.rest
+        )  # fmt: skip
+        what = "funding rates" if kind == "funding" else "mark prices"
+        try:
+            report = run_download(home, order, Quiet())
+        except (InputMissingError, RestUnavailableError, UsageError) as error:
+            stages.stage(f"{symbol}: {what} are not to be had: {error.message}")
+            continue
+        if report.rows_fetched:
+            stages.stage(f"{symbol}: {report.rows_fetched:,} {what} downloaded: {report.stored}")
+            reports.append(report)
     return reports
 
 

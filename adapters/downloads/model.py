@@ -9,6 +9,7 @@ import msgspec
 from adapters.bar_quality import Gap
 
 DownloadKind = Literal["bars", "funding", "mark"]
+MARK_TIMEFRAME = "8h"  # what funding is paid on
 DownloadExchange = Literal["BINANCE", "BINANCE_FUTURES"]
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from adapters.data_catalog import StoredFile
     from adapters.downloads.model import DownloadKind, DownloadReport
 
-_MARK_TIMEFRAME = "8h"  # what funding is paid on
-
 
 class Venue(StrEnum):
     """Where from."""
@@ -63,11 +61,11 @@ def download(
         raise UsageError("Where to begin is not given", remedy="Give it, such as --start 2022-01-01.")
     start_ns = _moment_ns("--start", start)
     end_ns = _moment_ns("--end", end) if end else time.time_ns()
-    from adapters.downloads.model import DownloadOrder
+    from adapters.downloads.model import MARK_TIMEFRAME, DownloadOrder
     from daemon.downloading import run_download
     from daemon.stages import Quiet, Terminal
 
-    timeframe = "" if kind is Kind.funding else timeframe or _MARK_TIMEFRAME
+    timeframe = "" if kind is Kind.funding else timeframe or MARK_TIMEFRAME
     order = DownloadOrder(symbol, timeframe, start_ns, end_ns, exchange.value, _rows_of(kind), rest)
     report = run_download(context.obj.home, order, Quiet() if as_json else Terminal(unit="rows"))
     if as_json:

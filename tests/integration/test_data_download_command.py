@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from adapters.bar_files import content_hash, path_of, read_bars, write_bars
+from adapters.funding_files import FundingSeries, funding_path, mark_path, write_series
 from adapters.synthetic_market import synthesize
 from daemon.cli import run
 from engine.bars import NS_PER_SECOND, Bars
@@ -119,6 +120,7 @@ def test_what_it_says(command: Command, exchange_of_bars: Exchange, bars: Bars, 
     assert others == [
         "  2022-01-01 00:00:00 to 2022-01-01 23:59:00 UTC",
         "  nothing before 2022-01-01 00:00:00 UTC: the venue's first row",
+        "  linear, tick 0.01, lot 0.00001, orders of at least 100: data/instruments/BTCUSDT.json",
         f"  from {rest}/fapi/v1/klines",
         f"  content sha256 {content_hash(day)}",
     ]
@@ -208,3 +210,33 @@ def test_a_backtest_fetches_what_it_lacks_and_once(
     assert "BTCUSDT: 1,440 bars downloaded" in longer.stderr
     config.write_text((CONFIG + section).replace("start: 2022-01-03\n", ""))
     assert "no start is given" in command(*run).stderr
+
+
+def test_a_backtest_fetches_its_funding_and_mark_prices_and_goes_on_without(
+    command: Command, bars: Bars, tmp_path: Path
+) -> None:
+    """Settlements of every 8 h from 2022-01-01 on, made up; two days of the run have six."""
+    venue = tmp_path / "venue"
+    write_bars(path_of(venue, "BTCUSDT", "1m"), bars)
+    times = START_NS + np.arange(30) * 8 * 60 * MINUTE_NS
+    write_series(funding_path(venue, "BTCUSDT"), FundingSeries(times, np.full(30, 0.0003), 0), "funding", ("x",))
+    write_series(mark_path(venue, "BTCUSDT"), FundingSeries(times, np.full(30, 40_000.0), 0), "mark", ("x",))
+    home = tmp_path / "mine"
+    config = tmp_path / "run.yaml"
+    config.write_text(f"{CONFIG}funding: {{enabled: true, rate: 0.0001}}\n")
+    run = ("--home", str(home), "backtest", str(config), "--set", "data.download=missing", "--set")
+    with exchange("--history", str(venue), "--symbol", "ETHUSDT") as running:
+        done = command(*run, f"data.rest={running.rest}")
+        assert done.returncode == 0, done.stderr
+        assert "BTCUSDT: 6 funding rates downloaded: data/funding/BTCUSDT.parquet" in done.stderr
+        assert "BTCUSDT: 6 mark prices downloaded: data/mark/BTCUSDT.parquet" in done.stderr
+        assert "BTCUSDT: 6 funding rates from BTCUSDT.parquet" in done.stderr
+        again = command(*run, f"data.rest={running.rest}")
+        assert (again.returncode, "downloaded" in again.stderr) == (0, False)
+    funding_path(home, "BTCUSDT").unlink()
+    funding_path(venue, "BTCUSDT").unlink()
+    with exchange("--history", str(venue), "--symbol", "ETHUSDT") as running:
+        done = command(*run, f"data.rest={running.rest}")
+        assert done.returncode == 0, done.stderr
+        assert "BTCUSDT: funding rates are not to be had: " in done.stderr
+        assert "BTCUSDT: no funding file, so the static rate 0.0001 every 8 h" in done.stderr
