@@ -60,18 +60,23 @@ def name_of(path: Path) -> tuple[str, str] | None:
 def read_bars(path: Path, symbol: str, timeframe: str, start_ns: int | None = None, end_ns: int | None = None) -> Bars:
     """Return stored bars whose open lies in [start_ns, end_ns); each column its own contiguous array.
 
-    Raises InputMissingError where there is no such file, DataError where it is damaged, has other columns, is
-    out of order or finer than the timeframe, or holds a bar that cannot be. Never a bar is left out silently.
+    Of the file only the row groups are read that can hold such bars, and only those bars are checked. Raises
+    InputMissingError where there is no such file, DataError where it is damaged, has other columns, is out of order or
+    finer than the timeframe, or holds a bar that cannot be. Never a bar is left out silently.
     """
+    try:
+        return _read_bars(path, symbol, timeframe, (start_ns, end_ns))
+    except DataError:
+        if start_ns is not None or end_ns is not None:
+            _read_bars(path, symbol, timeframe, (None, None))  # tells the same by the row of the whole file
+        raise
+
+
+def _read_bars(path: Path, symbol: str, timeframe: str, span: tuple[int | None, int | None]) -> Bars:
     step_ns = timeframe_ns(timeframe)
-    frame = _read_frame(path, symbol, timeframe)
+    frame = _read_frame(path, symbol, timeframe, span)
     ts_ns = _times_ns(path, frame)
     _refuse_disorder(path, ts_ns, step_ns)
-    first = 0 if start_ns is None else int(np.searchsorted(ts_ns, start_ns))
-    stop = len(ts_ns) if end_ns is None else max(first, int(np.searchsorted(ts_ns, end_ns)))
-    if (first, stop) != (0, len(ts_ns)):
-        ts_ns = ts_ns[first:stop].copy()
-        frame = frame.slice(first, stop - first)
     bars = Bars(symbol, timeframe, ts_ns, *(_own(frame[field]) for field in FIELDS))
     _refuse_impossible(path, bars)
     return bars
@@ -210,13 +215,30 @@ def _not_readable(path: Path) -> DataError:
     return DataError(f"{shown(path)} may not be read by this user", remedy=f"Run: chmod u+r {path}")
 
 
-def _read_frame(path: Path, symbol: str, timeframe: str) -> pl.DataFrame:
+def _read_range(path: Path, start_ns: int | None, end_ns: int | None) -> pl.DataFrame:
+    """The rows of a range, and those without a time, from one opening; all rows where the columns are others.
+
+    polars passes over row groups by the least and greatest time that the footer tells of each.
+    """
+    with path.open("rb") as file:
+        frame = pl.scan_parquet(file)
+        if dict(frame.collect_schema()) == SCHEMA:
+            ts, inside = pl.col("ts"), pl.lit(value=True)
+            if start_ns is not None:
+                inside &= ts >= -(-start_ns // NS_PER_MS)
+            if end_ns is not None:
+                inside &= ts < -(-end_ns // NS_PER_MS)
+            frame = frame.filter(inside | ts.is_null())
+        return frame.collect()
+
+
+def _read_frame(path: Path, symbol: str, timeframe: str, span: tuple[int | None, int | None]) -> pl.DataFrame:
     if not path.exists():
         raise missing(path, symbol, timeframe)
     if path.is_dir():
         raise DataError(f"{shown(path)} is a directory", remedy="Move it away and import the data.")
     try:
-        frame = read_parquet(path)
+        frame = read_parquet(path) if span == (None, None) else _read_range(path, *span)
     except PermissionError:
         raise _not_readable(path) from None
     except _FRAME_ERRORS as error:
