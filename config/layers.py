@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from config.files import FORMATS, read_file
 from config.kinds import Kind, MapOf, Named, Section, allowed
 from config.migrations import migrate
@@ -22,24 +24,31 @@ EXTENDS_NAME = "extends"
 LAYERS_MAX = 32
 
 
-def read_layered(path: Path, findings: Findings) -> tuple[Node, tuple[str, ...]]:
-    """The tree of a file on all that it builds on, and what was changed to bring layers to the newest version.
+class Layered(msgspec.Struct, frozen=True):
+    """The tree of a file on all that it builds on, the files that were read, and what migrations changed in them."""
 
-    Raises OSError where the file itself cannot be read, and ConfigError.
-    """
+    root: Node
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def read_layered(path: Path, findings: Findings) -> Layered:
+    """Read a file and all that it builds on. Raises OSError where the file itself cannot be read, and ConfigError."""
     layers = _Layers(findings)
-    return layers.read(path, findings, ()), tuple(layers.notes)
+    root = layers.read(path, findings, ())
+    return Layered(root, tuple(dict.fromkeys(layers.files)), tuple(layers.notes))
 
 
 class _Layers:
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
+        self.files: list[Path] = []
         self.notes: list[str] = []
-        self.count = 0
 
     def read(self, path: Path, findings: Findings, above: tuple[Path, ...]) -> Node:
         """One file on what it builds on; `above` are the files that lead here."""
         migrated = migrate(read_file(path, findings), findings)
+        self.files.append(path)
         self.notes += migrated.notes
         root = migrated.root
         if not isinstance(root, MapNode) or EXTENDS_NAME not in root.entries:
@@ -67,14 +76,13 @@ class _Layers:
         """The tree of what `path` names as a base; an empty one, and a problem, where there is none to be had."""
         base = path.parent / node.text
         chain = [each.resolve() for each in above]
-        self.count += 1
         text = ""
         if base.resolve() in chain:
             names = [str(each) for each in above[chain.index(base.resolve()) :]]
             text = f"{quoted(node.text)} builds on this file itself: {' > '.join([*names, str(base)])}"
         elif base.suffix.lower() not in FORMATS:
             text = f"{quoted(node.text)}: the ending {base.suffix!r} is not allowed; one of {', '.join(FORMATS)}"
-        elif self.count > LAYERS_MAX:
+        elif len(self.files) > LAYERS_MAX:
             self.findings.stop(node.place, (EXTENDS_NAME,), f"more than {LAYERS_MAX} layers")
         else:
             try:

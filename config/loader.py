@@ -23,10 +23,11 @@ __all__ = ["BYTES_MAX", "FORMATS", "Format", "Resolved", "load", "parse", "resol
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """A config, the tree that it was read from, with the place of every value, and what migrations changed."""
+    """A config, and the tree with the place of every value, the files and the migrations' notes that it comes from."""
 
     config: RunConfig
     root: Node
+    files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -51,14 +52,14 @@ def resolve(
     """Read as `load` does, and keep where each value stands."""
     findings = Findings(str(path))
     try:
-        root, notes = read_layered(path, findings)
+        layered = read_layered(path, findings)
     except OSError as error:
         raise InputMissingError(
             f"{path}: cannot be read: {error.strerror or error}",
             remedy="Give the path of a config file; `config/defaults/backtest.yaml` is one to copy.",
         ) from error
-    root = _overridden(root, findings, overrides, strategy, mode)
-    return Resolved(_built(root, findings, is_tape=is_tape), root, notes)
+    root = _overridden(layered.root, findings, overrides, strategy, mode)
+    return Resolved(_built(root, findings, is_tape=is_tape), root, layered.files, layered.notes)
 
 
 def parse(

@@ -46,9 +46,14 @@ def shown_lines(resolved: Resolved) -> list[str]:
 
 
 def shown_document(resolved: Resolved) -> dict[str, Any]:
-    """The same for programs: the stored form, and the origin of each value by its path."""
+    """The same for programs: the stored form, the origin of each value by its path, and the files that were read."""
     origins = {each.path: each.origin for each in _fields(resolved) if each.origin}
-    return {"config": to_document(resolved.config), "origins": origins, "migrated": list(resolved.notes)}
+    return {
+        "config": to_document(resolved.config),
+        "origins": origins,
+        "files": [str(file) for file in resolved.files],
+        "migrated": list(resolved.notes),
+    }
 
 
 def _fields(resolved: Resolved) -> Iterator[Shown]:

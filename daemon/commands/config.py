@@ -51,7 +51,7 @@ def show(
     *,
     settings: Settings = None,
     strategy: Strategy = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print {config, origins, migrated} as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print {config, origins, files, migrated} as JSON.")] = False,
 ) -> None:
     """Print a config with all that it builds on, every field, and where each value comes from.
 

@@ -84,3 +84,22 @@ def test_schema() -> None:
     result = RUNNER.invoke(app, ["schema"])
     assert result.exit_code == 0
     assert json.loads(result.stdout) == json_schema()
+
+
+def test_show(right: Path) -> None:
+    base = right.with_name("base.toml")
+    base.write_text("leverage = 3\n")
+    right.write_text(f"extends: base.toml\n{right.read_text()}")
+    result = RUNNER.invoke(app, ["show", str(right), "--set", "seed=5", "--strategy", "b"])
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert f"timeframe: 1m                                     # {right}:3" in lines
+    assert f"leverage: 3                                       # {base}:1" in lines
+    assert "seed: 5                                           # --set seed=5" in lines
+    assert "    name: b                                       # --strategy b" in lines
+    assert "margin: cross                                     # default" in lines
+    result = RUNNER.invoke(app, ["show", str(right), "--json"])
+    found = json.loads(result.stdout)
+    assert (found["files"], found["migrated"]) == ([str(right), str(base)], [])
+    assert found["origins"]["leverage"] == f"{base}:1"
+    assert found["config"]["leverage"] == "3"

@@ -97,6 +97,8 @@ def test_later_bases_win_and_the_file_over_all_whatever_their_formats(tmp_path: 
     assert (run.funding.enabled, str(run.funding.rate)) == (True, "0.1")
     assert run.source == str(path)
     assert load(path, overrides=["seed=9"]).settings.seed == 9
+    names = [file.relative_to(tmp_path).as_posix() for file in resolve(path).files]
+    assert names == ["top.yaml", "bases/first.json", "bases/deep.toml", "bases/second.yaml"]
     origins = shown_document(resolve(path, overrides=["seed=9"]))["origins"]
     at = f"{tmp_path}/bases/"
     assert origins["symbols"] == f"{at}deep.toml:1"
