@@ -1,4 +1,4 @@
-"""Every `tapewright backtest` goes into the store: its rows, its figures, and what happens where the store is in the way."""
+"""Every `tapewright backtest` goes into the store: its rows, its figures, and what happens where that is in the way."""
 
 from __future__ import annotations
 

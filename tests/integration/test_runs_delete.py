@@ -53,9 +53,9 @@ def test_the_list_is_of_what_is_asked_for(home: Path, capsys: pytest.CaptureFixt
     assert listed(capsys, home, "--mode", "paper") == []
     assert listed(capsys, home, "--mode", "backtest", "--symbol", "OTHER") == [two, both]
     assert said_by(capsys, home, "runs", "list", "--symbol", "NONE").endswith("holds no such run.\n")
-    assert "metavar" not in said_by(capsys, home, "runs", "list", "--last", 0, code=64)
+    assert "--last" in said_by(capsys, home, "runs", "list", "--last", 0, code=64)
     shown = said_by(capsys, home, "runs", "list")
-    assert [line for line in shown.splitlines() if both in line][0].count("rsi_reversion") == 2  # its name, too
+    assert next(line for line in shown.splitlines() if both in line).count("rsi_reversion") == 2  # its name, too
 
 
 def test_what_is_deleted_is_gone_and_its_room_is_used_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from engine.figures.attribution import Parts, TradeMoney, attribute, match, pair_parts
 from engine.figures.slippage import FillPrice, TradeSlippage, ValueUnits, divided, slippage_by_trade
+from engine.figures.trades import TradeSide
 
 LINEAR, INVERSE = ValueUnits("linear", 10), ValueUnits("inverse", 1_000_000)
 
@@ -14,8 +15,8 @@ def trade(
     size: int = 10, entry: int = -1_000, exit_: int = 1_100, *, slippage: int = 4, fees: int = 6, funding: int = 2,
     span: tuple[int, int] = (100, 200), side: str = "long", symbol: str = "BTC", strategy: str = "s",
 ) -> TradeMoney:  # fmt: skip
-    return TradeMoney(strategy, symbol, "long" if side == "long" else "short", *span, size, entry, exit_, slippage, fees,
-                      funding)  # fmt: skip
+    of: TradeSide = "long" if side == "long" else "short"
+    return TradeMoney(strategy, symbol, of, *span, size, entry, exit_, slippage, fees, funding)
 
 
 # A: 10 at base 100 -> 110, net 1100 - 1000 - 4 - 6 - 2 = 88. Each B by hand, then the parts in the order of the docs.
@@ -127,7 +128,7 @@ def test_inverse_slippage_is_of_the_values_that_the_ledger_books() -> None:
 
 @pytest.mark.parametrize(
     ("above", "below", "quotient"),
-    [(5, 2, 2), (7, 2, 4), (-5, 2, -2), (-7, 2, -4), (10, 4, 2), (11, 4, 3), (-11, 4, -3), (0, 9, 0), (10**40, 3, 10**40 // 3)],
-)  # fmt: skip
+    [(5, 2, 2), (7, 2, 4), (-5, 2, -2), (-7, 2, -4), (11, 4, 3), (-11, 4, -3), (0, 9, 0), (10**40, 3, 10**40 // 3)],
+)
 def test_quotients_are_rounded_half_to_even(above: int, below: int, quotient: int) -> None:
     assert divided(above, below) == quotient
