@@ -18,6 +18,7 @@ from daemon.commands import demo as demo_command
 from daemon.commands import doctor as doctor_command
 from daemon.commands import strategies as strategies_command
 from daemon.commands.backtest import backtest
+from daemon.commands.compare import compare
 from daemon.commands.ctl import ctl_app
 from daemon.commands.exchange import exchange
 from daemon.commands.inspect import inspect
@@ -65,6 +66,7 @@ def prepare(
 app.command("run")(run_command)
 app.command("backtest")(backtest)
 app.command("replay")(replay)
+app.command("compare")(compare)
 app.command("verify")(verify)
 app.command("inspect")(inspect)
 app.command("lookahead")(lookahead)

@@ -162,8 +162,10 @@ class _Stored:
         run, bounds = self._run, list(values)
         if table == CURVE:
             count, stored = extent.samples, run.samples_stored
-            if extent.sample_every > 1:  # a run that was stored whole has its last sample, too
+            if extent.sample_every != run.sample_every:
                 more, bounds = f"{more} AND n % ? = 0", [*bounds, extent.sample_every]
+            elif run.sample_every > 1:  # a run that was stored whole has its last sample, too
+                more, bounds = f"{more} AND (n % ? = 0 OR n <> ?)", [*bounds, run.sample_every, stored - 1]
         else:
             count, stored = extent.outputs, run.outputs_stored
         if count < stored:

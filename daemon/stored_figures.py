@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
+from typing import get_args
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from adapters.store import RunRow, StoreReader, TradeRow
-from adapters.store.totals import totals_of
 from daemon.runs import equity_curve
 from engine.figures.metrics import CostFigures, Metrics, metrics
 from engine.figures.money import from_units
-from engine.figures.trades import ExitReason, Trade, TradeSide
+from engine.figures.trades import ExitReason, Trade
 from engine.instruments import Instrument
 from engine.reading import Scale, scale_of
 
 _SAMPLES = "SELECT ts_ns, equity, exposure, margin FROM equity_curve WHERE run_id = ? ORDER BY n"
-_ROWS_AT_A_TIME = 65_536
+_COSTS = """SELECT (SELECT coalesce(sum(fee), 0) FROM strategy_fills WHERE run_id = ?1),
+    (SELECT coalesce(sum(payment), 0) FROM funding_payments WHERE run_id = ?1)"""
+_EXITS: dict[str, ExitReason] = {each: each for each in get_args(ExitReason)}
+_FILL_TRADES = "SELECT trade_id FROM strategy_fills WHERE run_id = ?"
 
 
 def figures_of_stored(reader: StoreReader, run: RunRow, slippage: int | None = None) -> Metrics:
@@ -30,11 +31,11 @@ def figures_of_stored(reader: StoreReader, run: RunRow, slippage: int | None = N
 
     They are of its stored samples: where only some are stored, peaks and drawdowns between them are not seen.
     """
-    samples, decimals = _samples(reader, run.run_id), run.cash_decimals
-    totals = totals_of(reader, run.run_id)
+    samples, decimals = reader.integers(_SAMPLES, (run.run_id,), 4), run.cash_decimals
+    ((fees, funding),) = reader.integers(_COSTS, (run.run_id,), 2).tolist()
     costs = CostFigures(
-        fees=from_units(totals.fees, decimals),
-        funding=from_units(totals.funding, decimals),
+        fees=from_units(fees, decimals),
+        funding=from_units(funding, decimals),
         slippage=None if slippage is None else from_units(slippage, decimals),
     )
     curve = equity_curve(samples, run.start_ns, decimals)
@@ -49,24 +50,9 @@ def scales_of(reader: StoreReader, run: RunRow) -> dict[str, Scale]:
     }
 
 
-def _samples(reader: StoreReader, run_id: int) -> NDArray[np.int64]:
-    """The stored samples (n, 4), some rows at a time: a year of them as Python's numbers is a hundred megabytes."""
-    pieces: list[NDArray[np.int64]] = []
-    waiting: list[tuple[int, ...]] = []
-    for row in reader.stream(_SAMPLES, (run_id,)):
-        waiting.append(row)
-        if len(waiting) == _ROWS_AT_A_TIME:
-            pieces.append(np.array(waiting, dtype=np.int64))
-            waiting.clear()
-    pieces.append(np.array(waiting, dtype=np.int64).reshape(-1, 4))
-    return np.concatenate(pieces)
-
-
 def _trades(reader: StoreReader, run: RunRow) -> list[Trade]:
     scales = scales_of(reader, run)
-    fills: Counter[int] = Counter(
-        trade_id for (trade_id,) in reader.stream("SELECT trade_id FROM strategy_fills WHERE run_id = ?", (run.run_id,))
-    )
+    fills = Counter(reader.integers(_FILL_TRADES, (run.run_id,), 1)[:, 0].tolist())
     return [_trade(row, scales[row.symbol], fills[row.trade_id]) for row in reader.trades(run.run_id)]
 
 
@@ -78,12 +64,12 @@ def _trade(row: TradeRow, scale: Scale, fills: int) -> Trade:
         return from_units(units, scale.cash_decimals)
 
     return Trade(
-        trade_id=row.trade_id, strategy=row.strategy_id, symbol=row.symbol, side=msgspec.convert(row.side, TradeSide),
-        entry_ts_ns=row.entry_ns, exit_ts_ns=row.exit_ns,
+        trade_id=row.trade_id, strategy=row.strategy_id, symbol=row.symbol,
+        side="long" if row.side == "long" else "short", entry_ts_ns=row.entry_ns, exit_ts_ns=row.exit_ns,
         entry_price=scale.average_price(row.entry_value, row.lots_entered),
         exit_price=scale.average_price(row.exit_value, row.lots_entered), size=scale.size(row.lots_most),
         gross_pnl=cash(row.gross_pnl), fees=cash(row.fees), funding=cash(row.funding), pnl=cash(row.pnl),
         pnl_percent=percent(row.pnl), mae=cash(row.mae), mfe=cash(row.mfe), mae_percent=percent(row.mae),
         mfe_percent=percent(row.mfe), mae_r=None, mfe_r=None, bars_held=row.bars_held, fills=fills,
-        exit_reason=msgspec.convert(row.exit_reason, ExitReason),
+        exit_reason=_EXITS[row.exit_reason],
     )  # fmt: skip

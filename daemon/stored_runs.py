@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from adapters.store import PositionRow, RunRow, StoredInstrument, StoreReader
+from adapters.store.comparing import slippage_of
+from adapters.store.listing import ListedRun
 from adapters.store.totals import RunTotals, totals_of
 from adapters.tape.times import time_text
+from daemon.stored_figures import figures_of_stored, scales_of
+from engine.figures.metrics import JsonGroups, as_json
 from engine.figures.money import from_units
-from engine.instruments import Instrument
-from engine.reading import Scale, scale_of
+from engine.reading import Scale
 
 _LAST_COUNT = 10
 _TOTALS_MONEY = ("fees", "realised", "funding")
@@ -27,7 +29,8 @@ _RISK_MONEY = ("equity", "reference")
 class RunView(msgspec.Struct, frozen=True):
     """A stored run as `runs show` tells it: money and sizes are exact decimals as text, times ISO beside ns.
 
-    `positions` are the last ones, flat ones included; `risks` and `errors` the last ten, all are counted in `totals`.
+    `figures` are those of metrics.json, of the samples that are stored. `positions` are the last ones, flat ones
+    included; `risks` and `errors` the last ten, all are counted in `totals`.
     """
 
     store: str
@@ -35,6 +38,7 @@ class RunView(msgspec.Struct, frozen=True):
     strategies: list[dict[str, Any]]
     instruments: list[StoredInstrument]
     totals: dict[str, Any]
+    figures: JsonGroups
     positions: list[dict[str, Any]]
     risks: list[dict[str, Any]]
     errors: list[dict[str, Any]]
@@ -45,13 +49,14 @@ def view_of(path: Path, target: str) -> RunView:
     with StoreReader(path) as reader, reader.at_one_moment():
         run = reader.find(target)
         instruments = reader.instruments(run.run_id)
-        scales = {each.symbol: _scale(each, run.cash_decimals) for each in instruments}
+        scales = scales_of(reader, run)
         return RunView(
             store=str(path),
             run=described(run),
             strategies=[msgspec.to_builtins(each) for each in reader.strategies(run.run_id)],
             instruments=instruments,
             totals=_totals(totals_of(reader, run.run_id), run.cash_decimals),
+            figures=as_json(figures_of_stored(reader, run, slippage_of(reader, run))),
             positions=[_position(each, scales[each.symbol]) for each in reader.positions(run.run_id)],
             risks=[
                 _timed(_plain(each, _RISK_MONEY, run.cash_decimals)) for each in reader.risks(run.run_id)[-_LAST_COUNT:]
@@ -67,6 +72,17 @@ def described(run: RunRow) -> dict[str, Any]:
         "end": None if run.end_ns is None else time_text(run.end_ns),
         "params": msgspec.json.decode(run.params),
         "config": msgspec.json.decode(run.config),
+    }
+
+
+def summarized(each: ListedRun) -> dict[str, Any]:
+    """A run as `runs list` tells it: its facts, its trades, its last equity and what that is above its start."""
+    run, equity = each.run, each.equity
+    earned = None if equity is None or not run.initial_cash else (equity - run.initial_cash) / run.initial_cash
+    return described(run) | {
+        "trades": each.trades,
+        "equity": None if equity is None else f"{from_units(equity, run.cash_decimals):f}",
+        "total_return": earned,
     }
 
 
@@ -93,9 +109,3 @@ def _plain(row: msgspec.Struct, money: tuple[str, ...], cash_decimals: int) -> d
 
 def _timed(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "time": time_text(row["ts_ns"])}
-
-
-def _scale(stored: StoredInstrument, cash_decimals: int) -> Scale:
-    instrument = msgspec.convert(msgspec.to_builtins(stored), Instrument, strict=False)
-    assert isinstance(instrument.tick_size, Decimal)
-    return scale_of(instrument, cash_decimals)

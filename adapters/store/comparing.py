@@ -19,12 +19,12 @@ _FILLS = """SELECT f.strategy, f.instrument, f.trade_id, f.lots, f.price_ticks, 
     FROM strategy_fills f JOIN positions p USING (run_id, seq, n) WHERE f.run_id = ? ORDER BY f.seq, f.n"""
 _REALISED = """SELECT (SELECT coalesce(sum(pnl - fee), 0) FROM strategy_fills WHERE run_id = ?1)
     - (SELECT coalesce(sum(payment), 0) FROM funding_payments WHERE run_id = ?1)"""
-_JOINS = "JOIN run_strategies s USING (run_id, strategy) JOIN run_instruments i USING (run_id, instrument)"
+_NAMES = "JOIN run_strategies s USING (run_id, strategy) JOIN run_instruments i USING (run_id, instrument)"
 _DECISIONS = f"""SELECT t.n, t.ts_ns, s.strategy_id, i.symbol, t.state, t.reason, t.type, t.tif, t.lots, t.limit_ticks,
-    t.stop_ticks FROM strategy_orders t {_JOINS} WHERE t.run_id = ? AND t.type IS NOT NULL
-    AND (t.state IN ('NEW', 'REJECTED') OR (t.state = 'CANCELED' AND t.reason = 'requested')) ORDER BY t.seq, t.n"""
-_FILL_FACTS = f"""SELECT t.n, t.ts_ns, s.strategy_id, i.symbol, t.lots, t.price_ticks FROM strategy_fills t {_JOINS}
-    WHERE t.run_id = ? ORDER BY t.seq, t.n"""
+    t.stop_ticks FROM strategy_orders t {_NAMES} WHERE t.run_id = ? AND t.type IS NOT NULL
+    AND (t.state IN ('NEW', 'REJECTED') OR (t.state = 'CANCELED' AND t.reason = 'requested')) ORDER BY t.seq, t.n"""  # noqa: S608 - names of our own schema
+_FILL_FACTS = f"""SELECT t.n, t.ts_ns, s.strategy_id, i.symbol, t.lots, t.price_ticks FROM strategy_fills t {_NAMES}
+    WHERE t.run_id = ? ORDER BY t.seq, t.n"""  # noqa: S608 - as above
 
 
 class SharedUnits(msgspec.Struct, frozen=True):
@@ -66,12 +66,15 @@ def shared_units(reader: StoreReader, runs: Sequence[RunRow]) -> SharedUnits:
     return SharedUnits(max(run.cash_decimals for run in runs), max((_decimals(size) for size in sizes), default=0))
 
 
+def slippage_of(reader: StoreReader, run: RunRow) -> int:
+    """What a run's fills cost beside their base prices, in its own cash units."""
+    return sum(each.entry + each.exit for each in _slippage(reader, run).values())
+
+
 def money_of(reader: StoreReader, run: RunRow, shared: SharedUnits) -> RunMoney:
     """A run's trades and the rest of what it made."""
-    stored = reader.instruments(run.run_id)
-    units = [_value_units(each, run.cash_decimals) for each in stored]
-    slippage = slippage_by_trade((FillPrice(*row) for row in reader.stream(_FILLS, (run.run_id,))), units)
-    instruments = {each.symbol: each for each in stored}
+    slippage = _slippage(reader, run)
+    instruments = {each.symbol: each for each in reader.instruments(run.run_id)}
     cash = 10 ** (shared.cash_decimals - run.cash_decimals)
     trades = [
         _trade_money(row, instruments[row.symbol], slippage.get(row.trade_id, TradeSlippage()), cash, shared)
@@ -113,6 +116,11 @@ def fills(reader: StoreReader, run: RunRow) -> Iterator[Event]:
             "price": _times(ticks, of.tick_size),
         }
         yield Event(n, ts_ns, strategy_id, symbol, what)
+
+
+def _slippage(reader: StoreReader, run: RunRow) -> dict[int, TradeSlippage]:
+    units = [_value_units(each, run.cash_decimals) for each in reader.instruments(run.run_id)]
+    return slippage_by_trade((FillPrice(*row) for row in reader.stream(_FILLS, (run.run_id,))), units)
 
 
 def _trade_money(

@@ -50,7 +50,7 @@ def demo(
     if not book_engine.is_compiled():
         stages.stage("Compiling the engine: once for this version, some 30 seconds")
     book_engine.prepare()
-    from daemon.commands.runs import show_run
+    from daemon.commands.run_tables import show_run
     from daemon.commands.verify import session_lines
     from daemon.demonstration import NAME, demonstrate
     from daemon.stored_runs import view_of

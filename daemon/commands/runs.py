@@ -1,4 +1,4 @@
-"""`tapewright runs`: which runs the store holds, what each came to, and its rows as files.
+"""`tapewright runs`: which runs the store holds, what each came to, its rows as files, and what to delete.
 
 Nothing heavy is imported before a command runs.
 """
@@ -7,22 +7,19 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from daemon.commands.compare import Json, Run, Store, compare, print_json, store_path
+
 if TYPE_CHECKING:
-    from rich.table import Table
+    from adapters.store import RunRow
 
-    from daemon.stored_runs import RunView
+runs_app = typer.Typer(help="List, show, compare, export and delete the runs in the store.", no_args_is_help=True)
+runs_app.command("compare")(compare)
 
-runs_app = typer.Typer(help="List, show and export the runs that the store holds.", no_args_is_help=True)
-
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, the beginning of it, or its number.")]
-Store = Annotated[Path | None, typer.Option(metavar="FILE", help="The SQLite file [HOME/strategy.sqlite].")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-_WIDTH_OF_FILES = 160  # where nobody's terminal says how wide it is
-_STATUS_STYLES = {"running": "green", "failed": "red"}
+_MEGABYTE = 1_000_000
 
 
 class Format(StrEnum):
@@ -33,38 +30,63 @@ class Format(StrEnum):
     JSON = "json"
 
 
-@runs_app.command("list")
-def list_(context: typer.Context, *, store: Store = None, as_json: Json = False) -> None:
-    """List every run, the oldest first."""
-    from adapters.store import StoreReader
-    from daemon.stored_runs import described
+class Mode(StrEnum):
+    """Kinds of runs."""
 
-    path = _path(context, store)
+    BACKTEST = "backtest"
+    PAPER = "paper"
+    REPLAY = "replay"
+
+
+@runs_app.command("list")
+def list_(
+    context: typer.Context,
+    *,
+    mode: Annotated[Mode | None, typer.Option(help="Only runs of this kind.")] = None,
+    strategy: Annotated[str | None, typer.Option(metavar="ID", help="Only runs with this strategy.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only runs with this symbol.")] = None,
+    last: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the newest N of them.")] = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """List runs, the newest last."""
+    from adapters.store import StoreReader
+    from adapters.store.listing import RunFilter, listed
+    from daemon.commands.run_tables import new_table, show, shown, status_text
+    from daemon.stored_runs import summarized
+
+    path = store_path(context, store)
     with StoreReader(path) as reader:
-        runs = [described(run) for run in reader.runs()]
+        found = listed(reader, RunFilter(mode.value if mode else None, strategy, symbol, last))
+    runs = [summarized(each) for each in found]
     if as_json:
-        _print_json({"store": str(path), "runs": runs})
+        print_json({"store": str(path), "runs": runs})
         return
     if not runs:
-        typer.echo(f"{path} holds no run.")
+        typer.echo(f"{path} holds no {'run' if (mode, strategy, symbol) == (None,) * 3 else 'such run'}.")
         return
-    table = _table("run", "name", "mode", "status", "strategies", "began", "outputs", "hash", right=("run", "outputs"))
+    numbers = ("run", "trades", "return", "outputs")
+    table = new_table(
+        "run", "name", "mode", "status", "strategies", "began", "trades", "return", "outputs", "hash", right=numbers
+    )
     for run in runs:
         table.add_row(
-            str(run["run_id"]), run["name"], run["mode"], _status(run["status"]), run["strategy_id"],
-            run["start"][:19], f"{run['outputs_stored']:,}", run["hash"] or "–",
+            str(run["run_id"]), run["name"], run["mode"], status_text(run["status"]), run["strategy_id"],
+            run["start"][:19], f"{run['trades']:,}", shown("equity.total_return", run["total_return"]),
+            f"{run['outputs_stored']:,}", run["hash"] or "–",
         )  # fmt: skip
-    _print(table)
+    show(table)
 
 
 @runs_app.command()
 def show(context: typer.Context, run: Run, *, store: Store = None, as_json: Json = False) -> None:
     """Show what a run is, how far it is stored, and what it came to."""
+    from daemon.commands.run_tables import show_run
     from daemon.stored_runs import view_of
 
-    view = view_of(_path(context, store), run)
+    view = view_of(store_path(context, store), run)
     if as_json:
-        _print_json(view)
+        print_json(view)
         return
     show_run(view)
 
@@ -83,127 +105,76 @@ def export(
     from adapters.store import StoreReader
     from adapters.store.export import export_run
 
-    with StoreReader(_path(context, store)) as reader:
+    with StoreReader(store_path(context, store)) as reader:
         found = reader.find(run)
         done = export_run(reader, found, out or context.obj.home / "exports" / found.name, form.value)
     if as_json:
-        _print_json(done)
+        print_json(done)
         return
     typer.echo(f"Wrote {len(done.files):,} files of {found.name}: {done.folder}")
     for name, count in done.rows.items():
         typer.echo(f"  {name}: {count:,} rows")
 
 
-def _path(context: typer.Context, store: Path | None) -> Path:
-    from daemon.storing import STORE_FILE
+@runs_app.command()
+def delete(
+    context: typer.Context,
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names, beginnings of names, or numbers.")],
+    *,
+    is_agreed: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    with_files: Annotated[bool, typer.Option("--files", help="Its results and bar journals too.")] = False,
+    is_forced: Annotated[bool, typer.Option("--force", help="Also a run that a dead process left running.")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Delete runs from the store. The file does not shrink: the next runs use what is free."""
+    from adapters.store.deleting import delete_runs
+    from daemon.run_files import remove
 
-    home: Path = context.obj.home
-    return store or home / STORE_FILE
-
-
-def show_run(view: RunView) -> None:
-    """Print a run: its facts and sums, then its strategies, positions and fills."""
-    from rich.text import Text
-
-    run, totals = view.run, view.totals
-    title = Text(f"{run['name']} ", style="bold")
-    _print(title + _status(run["status"]) + Text(f" ({run['mode']}, run {run['run_id']})"))
-    lines = {
-        "Began": run["start"],
-        "Ended": run["end"] or "–",
-        "Hash": run["hash"] or "–",
-        "Stored": f"{run['outputs_stored']:,} outputs, {run['samples_stored']:,} samples"
-        + ("" if totals["last_seq"] is None else f", up to record {totals['last_seq']:,}"),
-        "Initial cash": run["initial_cash"],
-    }
-    equity = totals["equity"]
-    if equity is not None:
-        lines |= {
-            "Equity": f"{equity['equity']} at {equity['time']}",
-            "Exposure": f"{equity['exposure']}, margin {equity['margin']}",
-            "Drawdown": f"{equity['drawdown_most']} at most",
-        }
-    lines |= {
-        "Realised": f"{totals['realised']} before fees and funding",
-        "Fees": f"{totals['fees']} on {totals['fill_count']:,} fills",
-        "Funding": f"{totals['funding']} paid in {totals['funding_count']:,} payments",
-        "Orders": _counted(totals["orders"]),
-        "Risk events": _counted(totals["risks"]),
-        "Errors": _counted(totals["errors"]),
-    }
-    width = max(len(label) for label in lines)
-    for label, value in lines.items():
-        _print(Text(f"  {label:<{width}}  {value}"))
-    _show_tables(view)
+    path, home = store_path(context, store), context.obj.home
+    found = _found(path, home, runs, is_forced=is_forced, with_files=with_files)
+    if not is_agreed:
+        for run, files in found:
+            typer.echo(f"{run.name} ({run.mode}, {run.status})" + "".join(f"\n  {file}" for file in files))
+        typer.confirm(f"Delete {len(found):,} run{'s' if len(found) > 1 else ''} for good?", abort=True)
+    told: list[dict[str, Any]] = []
+    done = delete_runs(path, [run.run_id for run, _ in found], also_running=is_forced)
+    for (run, files), each in zip(found, done, strict=True):
+        removed = {str(file): remove(file) for file in files}
+        told.append({"name": run.name, **_plain(each), "files": list(removed), "file_bytes": sum(removed.values())})
+        if not as_json:
+            typer.echo(f"Deleted {run.name}: {each.rows:,} rows, {each.bytes_freed / _MEGABYTE:,.1f} MB free again")
+            for file, size in removed.items():
+                typer.echo(f"  {file}: {size / _MEGABYTE:,.1f} MB")
+    if as_json:
+        print_json({"store": str(path), "deleted": told})
 
 
-def _show_tables(view: RunView) -> None:
-    totals = view.totals
-    trades = {each["strategy_id"]: each for each in totals["trades"]}
-    table = _table("strategy", "parameters", "trades", "wins", "net pnl", "source", right=("trades", "wins", "net pnl"))
-    for each in view.strategies:
-        params = ", ".join(f"{name}={value}" for name, value in each["params"].items())
-        own = trades.get(each["strategy_id"], {"count": 0, "wins": 0, "pnl": "–"})
-        table.add_row(
-            each["strategy_id"], params, f"{own['count']:,}", f"{own['wins']:,}", own["pnl"], each["source_sha256"][:12]
-        )
-    _print(table)
-    if view.positions:
-        table = _table("strategy", "symbol", "position", "entry", "since", right=("position", "entry"))
-        for each in view.positions:
-            entry = "–" if each["entry_price"] is None else f"{each['entry_price']:,.12g}"
-            table.add_row(each["strategy_id"], each["symbol"], each["size"], entry, each["time"][:19])
-        _print(table)
-    if totals["fills"]:
-        table = _table("fills by model", "liquidity", "count", "fees", right=("count", "fees"))
-        for each in totals["fills"]:
-            table.add_row(each["model"], each["liquidity"], f"{each['count']:,}", each["fees"])
-        _print(table)
-    if view.risks:
-        table = _table("last risk events", "event", "strategy", "symbol", "equity", right=("equity",))
-        for each in view.risks:
-            table.add_row(
-                each["time"][:19], each["event"], each["strategy_id"] or "all", each["symbol"], each["equity"]
-            )  # fmt: skip
-        _print(table)
-    if view.errors:
-        table = _table("last errors", "kind", "strategy", "symbol", "message")
-        for each in view.errors:
-            table.add_row(each["time"][:19], each["kind"], each["strategy_id"], each["symbol"], each["message"])
-        _print(table)
+def _found(
+    path: Path, home: Path, targets: list[str], *, is_forced: bool, with_files: bool
+) -> list[tuple[RunRow, list[Path]]]:  # fmt: skip
+    """The runs that are meant, each once, with the files that go with it; all are looked at before any is deleted."""
+    from adapters.store import StoreReader
+    from adapters.store.deleting import refuse_running
+    from daemon.comparing_runs import find_run
+    from daemon.run_files import files_of
+    from daemon.session.folder import refuse_held
+
+    found: dict[int, tuple[RunRow, list[Path]]] = {}
+    with StoreReader(path) as reader:
+        for target in targets:
+            run = find_run(reader, target)
+            if run.status == "running":
+                refuse_held(home, run.name)
+                if not is_forced:
+                    raise refuse_running(run.name)
+            symbols = [each.symbol for each in reader.instruments(run.run_id)]
+            found[run.run_id] = run, files_of(home, run.name, symbols) if with_files else []
+    return list(found.values())
 
 
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "none"
-
-
-def _table(*titles: str, right: tuple[str, ...] = ()) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in titles:
-        justify: Literal["left", "right"] = "right" if title in right else "left"
-        table.add_column(title, justify=justify, overflow="fold", no_wrap=title in ("name", "hash"))
-    return table
-
-
-def _status(status: str) -> Any:
-    from rich.text import Text
-
-    return Text(status, style=_STATUS_STYLES.get(status, ""))
-
-
-def _print(content: Any) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _WIDTH_OF_FILES
-    console.print(content)
-
-
-def _print_json(content: Any) -> None:
+def _plain(value: Any) -> dict[str, Any]:
     import msgspec
 
-    typer.echo(msgspec.json.encode(content).decode())
+    found: dict[str, Any] = msgspec.to_builtins(value)
+    return found

@@ -87,3 +87,10 @@ class SessionFolder:
             ) from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+
+def refuse_held(home: Path, name: str) -> None:
+    """Raise SessionLockedError where a process runs the session of this name; what is no session's name is passed."""
+    if _NAME.fullmatch(name) and (home / SESSIONS / name / "lock").exists():
+        with SessionFolder(home, name):
+            pass

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from adapters.replay_files import read_outputs, read_samples
-from adapters.store import Position, RunRow, StoreReader, prepare
+from adapters.store import Position, RunRow, StoreReader, prepare, store_whole
 from adapters.store.rows import EVENT_TABLES
 from daemon.cli import run
 from daemon.store_compare import compare_rows, compare_runs
-from daemon.storing import store_result
+from daemon.storing import result_of
 from engine.errors import DataError, UsageError
 from tests.stores import assert_holds, bar_result, start_of, tape_result
 from tests.tape_folders import CONFIG_TEXT, two_flows, write_flow
@@ -102,10 +102,10 @@ def test_trouble_with_the_store_comes_before_the_work(
 
 def test_a_name_that_is_taken_is_refused_and_nothing_is_added(tmp_path: Path) -> None:
     path, result = tmp_path / "store.sqlite", tape_result()
-    kept = store_result(path, start_of(result), result, 5)
+    kept = store_whole(path, result_of(start_of(result), result, 5))
     assert kept.position == Position(len(result.outputs), len(result.samples))
     with pytest.raises(DataError, match="holds a run a run already"):
-        store_result(path, start_of(result), bar_result(), 5)
+        store_whole(path, result_of(start_of(result), bar_result(), 5))
     assert_holds(path, result, kept.run_id)
 
 
@@ -115,5 +115,6 @@ def test_a_store_that_breaks_meanwhile_is_named(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TABLE positions")
     with pytest.raises(UsageError, match=r"store\.sqlite cannot be opened or written: no such table"):
-        store_result(path, start_of(result), result, 5)
-    assert stored(path, "a run").status == "running"
+        store_whole(path, result_of(start_of(result), result, 5))
+    with StoreReader(path) as reader:
+        assert reader.runs() == []

@@ -265,8 +265,8 @@ def test_a_paper_session() -> None:
 def test_a_backtest_uses_nothing_of_a_paper_session() -> None:
     text = PAPER_YAML.replace("mode: paper", "mode: backtest")
     run = parse(text, "yaml", source="paper.yaml")
-    stored = "store: {path: state/paper.sqlite, sample_every: 10}\n"  # of all of it the one that a backtest reads
-    assert run == parse(f"symbol: BTCUSDT\ntimeframe: 1s\n{stored}", "yaml", source="paper.yaml")
+    store = "store: {path: state/paper.sqlite, sample_every: 10}\n"  # a backtest is stored too
+    assert run == parse(f"symbol: BTCUSDT\ntimeframe: 1s\n{store}", "yaml", source="paper.yaml")
     assert {*DAEMON} & {*to_document(run)} == {"store"}
 
 
