@@ -12,7 +12,7 @@ import pytest
 
 from config.model import DiagnosticsConfig, RunConfig
 from daemon.banding import band_of
-from daemon.runs import curve_of, figures_of
+from daemon.runs import equity_curve, figures_of
 from daemon.stages import Quiet
 from engine.bars import NS_PER_SECOND, Bars
 from engine.figures.ambiguity import ambiguity
@@ -151,6 +151,25 @@ def test_the_spread_is_told_from_slippage(slippage: Slippage, spread: float, sli
     assert costs.share_of_gross is None  # nothing was earned before costs either
 
 
+def test_costs_of_an_inverse_contract_are_what_the_ledger_lost() -> None:
+    def on_bar(ctx: Any, i: int) -> None:
+        if i == 0:
+            ctx.buy(300)
+        if i == 2:
+            ctx.flatten()
+
+    inverse = Instrument("A", Decimal("0.5"), Decimal(1), kind="inverse", maintenance_rate=Decimal(0))
+    slippage = Slippage(model="spread", spread_ticks=6, bps=Decimal(100))
+    settings = RunSettings(slippage=slippage)
+    result = Replay(settings, [market([FLAT] * 4, inverse)], runs(on_bar=on_bar)).run()
+    found = fill_costs(result.outputs, result.scales, slippage)
+    # 300 of quote bought at 100 + 1.5 + 1 and sold at 100 - 1.5 - 1: in base, to 10^-8, half to even.
+    paid = {price: round(300 / price, 8) for price in (100.0, 101.5, 102.5, 98.5, 97.5)}
+    assert found.spread == round((paid[100.0] - paid[101.5] + paid[98.5] - paid[100.0]) * 10**8)
+    assert found.slippage == round((paid[101.5] - paid[102.5] + paid[97.5] - paid[98.5]) * 10**8)
+    assert result.figures["cash"] == 10_000 * 10**8 - found.spread - found.slippage
+
+
 # --- ambiguous bars ---
 
 
@@ -192,7 +211,7 @@ def test_the_band_holds_what_every_priority_gives() -> None:
     # Each single priority lies within it, and the two ends are reached.
     for priority in ("pessimistic", "fifo", "ohlc", "olhc", "adaptive"):
         settings = RunSettings(execution=Execution(same_bar_priority=priority))  # type: ignore[arg-type]
-        equity = curve_of(run(BRACKET, settings, on_bar=bracket), START_NS, config).equity
+        equity = equity_curve(run(BRACKET, settings, on_bar=bracket).samples, START_NS, 8).equity
         assert (equity >= band.worst).all()
         assert (equity <= band.best).all()
 
