@@ -264,3 +264,19 @@ def test_a_position_left_open_counts_as_time_in_the_market() -> None:
     assert figures.exposure.time_in_market == 0.75
     assert figures.diagnostics is not None
     assert sum(row.in_market_ns for row in figures.diagnostics.regimes) == 6 * MINUTE_NS
+
+
+def test_a_run_without_trades_or_bars_has_diagnostics_too() -> None:
+    config = RunConfig(("A",), "1m")
+    none = market([FLAT])
+    empty = Market(LINEAR, Bars("A", "1m", *(column[:0] for column in (
+        none.bars.ts_ns, none.bars.open, none.bars.high, none.bars.low, none.bars.close, none.bars.volume
+    ))))  # fmt: skip
+    for each in (none, empty):
+        result = Replay(config.settings, [each], runs(on_bar=lambda ctx, i: None)).run()
+        _, trades, figures = figures_of(result, START_NS, config, [each.bars], like=("quantstats", "freqtrade"))
+        assert trades == []
+        assert figures.diagnostics is not None
+        assert sum(row.bars for row in figures.diagnostics.regimes) == len(each.bars)
+        assert figures.diagnostics.deepest_drawdowns == []
+        assert (figures.costs.total, figures.costs.total_per_trade) == (Decimal(0), None)
