@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.instruments import Instrument
+from engine.figures.slippage import ValueUnits
 from engine.kernels import layout
 from engine.reading import Scale, view_as
 from engine.settings import Slippage
@@ -25,7 +25,7 @@ class FillCosts(msgspec.Struct, frozen=True):
 
 
 def fill_costs(outputs: NDArray[np.int64], scales: Sequence[Scale], slippage: Slippage) -> FillCosts:
-    """Spread and slippage of a run; together they are |value at the fill's price - value at its base price|, exactly.
+    """Spread and slippage of a run; together exactly value at the fills' prices less value at their base prices.
 
     A fill by the model `spread` pays half the configured spread first; whatever it fills worse than that is slippage,
     as is everything of the other models. Where a limit held the price, the spread is what there was.
@@ -35,12 +35,12 @@ def fill_costs(outputs: NDArray[np.int64], scales: Sequence[Scale], slippage: Sl
     spread = slipped = 0
     for index, scale in enumerate(scales):
         own = fills[fills["instrument"] == index]
-        factor = scale.instrument.value_factor(scale.cash_decimals)
+        units = ValueUnits(scale.instrument.kind, scale.instrument.value_factor(scale.cash_decimals))
         gaps = own["price_ticks"] - own["base_ticks"]
         halves = np.where(own["detail"] == layout.MODEL_SPREAD, _half_ticks(own["base_ticks"], slippage), 0)
         within = own["base_ticks"] + np.sign(gaps) * np.minimum(halves, np.abs(gaps))
-        all_of_it = _cost(own, own["price_ticks"], scale.instrument, factor)
-        of_spread = _cost(own, within, scale.instrument, factor) if halves.any() else 0
+        all_of_it = _cost(own, own["price_ticks"], units)
+        of_spread = _cost(own, within, units) if halves.any() else 0
         spread += of_spread
         slipped += all_of_it - of_spread
     return FillCosts(spread, slipped)
@@ -57,11 +57,10 @@ def _half_ticks(base_ticks: NDArray[np.int64], slippage: Slippage) -> NDArray[np
     return np.array(halves, dtype=np.int64)
 
 
-def _cost(fills: NDArray[Any], ticks: NDArray[np.int64], instrument: Instrument, factor: int) -> int:
-    """What filling at `ticks` in place of the base price costs, in cash units."""
-    lots = np.abs(fills["lots"])
-    if instrument.kind == "inverse":
-        rows = zip(lots.tolist(), ticks.tolist(), fills["base_ticks"].tolist(), strict=True)
-        return sum(abs(size * factor // price - size * factor // base) for size, price, base in rows)
-    products: list[int] = (np.abs(ticks - fills["base_ticks"]) * lots).tolist()
-    return sum(products) * factor
+def _cost(fills: NDArray[Any], ticks: NDArray[np.int64], units: ValueUnits) -> int:
+    """What filling at `ticks` in place of the base price costs, in cash units, as the ledger books values."""
+    if units.kind == "inverse":
+        rows = zip(fills["lots"].tolist(), ticks.tolist(), fills["base_ticks"].tolist(), strict=True)
+        return sum(units.value(lots, price) - units.value(lots, base) for lots, price, base in rows)
+    products: list[int] = ((ticks - fills["base_ticks"]) * fills["lots"]).tolist()
+    return sum(products) * units.factor

@@ -81,7 +81,7 @@ def like_input(
     `bar_ns`: the length of a bar. `closes`: the market's close at each row of the curve, where there is one market.
     `entry_bars`, `exit_bars`: the rows of the curve in which each of `trades` was opened and closed.
     """
-    if not len(curve):
+    if curve.span_ns == 0:
         return None
     places = np.array([place for place, _ in _closing_order(trades)], dtype=np.int64)
     unit = 10.0**curve.cash_decimals

@@ -18,6 +18,7 @@ from engine.reading import Scale, kinds_of, view_as
 from engine.replay import RunResult
 
 _STOPS = (layout.STOP, layout.STOP_LIMIT)
+_BEGUN, _ENDED, _OPENED = 0, 1, 2
 
 
 def with_risk(
@@ -50,14 +51,14 @@ def _risk(trade: Trade, scale: Scale, stop_ticks: int, fraction: Decimal | None)
     """The money at risk; 0 where it is not known, or the stop stood on the side of profit."""
     side = 1 if trade.side == "long" else -1
     if stop_ticks:
-        stop = scale.price(stop_ticks)
+        stop = stop_ticks * scale.tick
     elif fraction is not None:
         stop = trade.entry_price * (1 - side * float(fraction))
     else:
         return 0.0
     if stop <= 0:
         return 0.0
-    contracts = float(trade.size * scale.instrument.multiplier)
+    contracts = float(trade.size) * float(scale.instrument.multiplier)
     if scale.instrument.kind == "inverse":
         return side * contracts * (1 / stop - 1 / trade.entry_price)
     return side * contracts * (trade.entry_price - stop)
@@ -70,66 +71,66 @@ def _stops_at_entry(result: RunResult) -> dict[int, int]:
     is_stop = np.isin(orders["type"], _STOPS)
     if not is_stop.any():
         return {}
+    fills = view_as(result.outputs, layout.FILL_OUTPUT, layout.FILL_VIEW)
     order_rows = np.flatnonzero(kinds == layout.ORDER_OUTPUT)
     fill_rows = np.flatnonzero(kinds == layout.FILL_OUTPUT)
-    fills = view_as(result.outputs, layout.FILL_OUTPUT, layout.FILL_VIEW)
     begun = is_stop & (orders["state"] == layout.NEW)
     ended = is_stop & (orders["state"] >= layout.FILLED)
     done = (fills["state"] == layout.FILLED) & np.isin(fills["order_id"], orders["order_id"][begun])
     opened = opening_rows(fills)
-    # One line of time: at one output row a stop begins or ends, or a trade is opened.
-    events = sorted(
-        [(int(row), 0, order) for row, order in zip(order_rows[begun], orders[begun], strict=True)]
-        + [(int(row), 1, order) for row, order in zip(order_rows[ended], orders[ended], strict=True)]
-        + [(int(row), 1, fill) for row, fill in zip(fill_rows[done], fills[done], strict=True)]
-        + [
-            (int(row), 2, (fill, end))
-            for row, fill, end in zip(fill_rows[opened], fills[opened], _bar_ends(result, fills[opened]), strict=True)
-        ],
-        key=lambda event: event[:2],
+    ends = _bar_ends(result, fills[opened])
+    events = np.concatenate(
+        (
+            _events(_BEGUN, order_rows[begun], orders[begun], "order_id", "lots", "stop_ticks", "seq"),
+            _events(_ENDED, order_rows[ended], orders[ended], "order_id", "lots", "stop_ticks", "seq"),
+            _events(_ENDED, fill_rows[done], fills[done], "order_id", "lots", "price_ticks", "seq"),
+            _events(_OPENED, fill_rows[opened], fills[opened], "trade_id", "ledger_lots", "price_ticks", "seq"),
+        )
     )
-    return _swept(events)
+    events[len(events) - len(ends) :, -1] = ends
+    # One line of time: at one output row a stop begins or ends, or a trade is opened, in this order.
+    return _swept(events[np.lexsort((events[:, 1], events[:, 0]))].tolist())
 
 
-def _bar_ends(result: RunResult, fills: NDArray[Any]) -> list[int]:
+def _events(kind: int, rows: NDArray[np.int64], outputs: NDArray[Any], *names: str) -> NDArray[np.int64]:
+    """Rows of seven numbers: output row, kind, ledger, id, lots, ticks, record."""
+    ledgers = outputs["strategy"].astype(np.int64) << 16 | outputs["instrument"]
+    columns = (rows, np.full(len(rows), kind), ledgers, *(outputs[name] for name in names))
+    return np.column_stack(columns).astype(np.int64)
+
+
+def _bar_ends(result: RunResult, fills: NDArray[Any]) -> NDArray[np.int64]:
     """The number of the last record of the bar in which each fill fell; without bars, of the fill's own record."""
     steps = steps_of(result, fills)
-    if steps is None or result.step_seqs is None:
-        return [int(seq) for seq in fills["seq"]]
-    return [int(seq) for seq in result.step_seqs[steps]]
+    ends: NDArray[np.int64] = fills["seq"] if steps is None or result.step_seqs is None else result.step_seqs[steps]
+    return ends
 
 
-def _swept(events: Sequence[tuple[int, int, Any]]) -> dict[int, int]:
+def _swept(events: list[list[int]]) -> dict[int, int]:
     """Go through the events in order, with the stops of each ledger and the trades whose bar has not ended."""
-    working: dict[tuple[int, int], dict[int, tuple[int, int]]] = {}
-    waiting: deque[tuple[int, tuple[int, int], int, int, int]] = deque()
+    working: dict[int, dict[int, tuple[int, int]]] = {}
+    waiting: deque[tuple[int, int, int, int, int]] = deque()
     found: dict[int, int] = {}
 
-    def note(trade_id: int, lots: int, base: int, stop: tuple[int, int]) -> None:
-        stop_lots, ticks = stop
-        if (stop_lots > 0) == (lots > 0) or (ticks < base) != (lots > 0):
-            return
-        if trade_id not in found or abs(base - ticks) < abs(base - found[trade_id]):
-            found[trade_id] = ticks
-
-    for _, kind, row in events:
-        if kind == 2:
-            fill, end = row
-            ledger = int(fill["strategy"]), int(fill["instrument"])
-            entry = int(fill["trade_id"]), int(fill["ledger_lots"]), int(fill["price_ticks"])
-            for stop in working.get(ledger, {}).values():
-                note(*entry, stop)
-            waiting.append((end, ledger, *entry))
-            continue
-        ledger = int(row["strategy"]), int(row["instrument"])
-        if kind == 1:
-            working.get(ledger, {}).pop(int(row["order_id"]), None)
-            continue
-        while waiting and waiting[0][0] < int(row["seq"]):
-            waiting.popleft()
-        stop = int(row["lots"]), int(row["stop_ticks"])
-        working.setdefault(ledger, {})[int(row["order_id"])] = stop
-        for end, its_ledger, trade_id, lots, base in waiting:
-            if its_ledger == ledger and int(row["seq"]) <= end:
-                note(trade_id, lots, base, stop)
+    for _, kind, ledger, number, lots, ticks, record in events:
+        if kind == _ENDED:
+            working.get(ledger, {}).pop(number, None)
+        elif kind == _OPENED:
+            is_long, nearest = lots > 0, 0
+            for stop_lots, stop_ticks in working.get(ledger, {}).values():
+                risk = ticks - stop_ticks if is_long else stop_ticks - ticks
+                if risk > 0 and (stop_lots > 0) != is_long and (not nearest or risk < nearest):
+                    nearest = risk
+            if nearest:
+                found[number] = ticks - nearest if is_long else ticks + nearest
+            waiting.append((record, ledger, number, lots, ticks))
+        else:
+            working.setdefault(ledger, {})[number] = lots, ticks
+            while waiting and waiting[0][0] < record:
+                waiting.popleft()
+            for end, its_ledger, trade_id, held, base in waiting:
+                if its_ledger != ledger or record > end or (lots > 0) == (held > 0) or (ticks < base) != (held > 0):
+                    continue
+                if trade_id not in found or abs(base - ticks) < abs(base - found[trade_id]):
+                    found[trade_id] = ticks
     return found

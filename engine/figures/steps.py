@@ -17,8 +17,10 @@ from engine.replay import RunResult
 
 def steps_of(result: RunResult, rows: NDArray[Any]) -> IntColumn | None:
     """The step that each output belongs to, from 0; None where the run has no steps of bars (on books and prints)."""
-    if result.step_seqs is None or not len(result.step_seqs):
+    if result.step_seqs is None:
         return None
+    if not len(rows):
+        return np.zeros(0, dtype=np.int64)
     steps = np.searchsorted(result.step_seqs, rows["seq"], side="left")
     found: IntColumn = np.minimum(steps, len(result.step_seqs) - 1)
     return found

@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from adapters.synthetic_market import synthesize
 from engine.bars import Bars
 from engine.figures.equity import EquityCurve
+from engine.figures.like import like_figures, like_input
 from engine.figures.metrics import metrics
+from engine.figures.steps import trade_steps
 from engine.instruments import Instrument
 from engine.market import Market
 from engine.precision import to_units
@@ -213,6 +215,29 @@ def test_the_projects_own_figures_agree_where_they_share_a_definition() -> None:
         assert factor * value == pytest.approx(expected[name], rel=1e-12), name
     assert found.equity.max_drawdown_duration_seconds == 584 * 86_400
     assert found.trades.duration_max_seconds == 183 * 86_400
+
+
+@pytest.mark.real_data
+def test_the_figures_like_backtesting_py_are_its_published_ones() -> None:
+    bars = goog()
+    expected = json.loads((GOLDEN / "backtestingpy_GOOG_SmaCross.expected.json").read_text())["expected"]
+    result = run(bars)
+    trades = result.trades()
+    steps = trade_steps(result, trades)
+    assert steps is not None
+    given = like_input(
+        curve_of(bars, result), trades, initial_units=CASH * 10**8, bar_ns=86_400 * 10**9, closes=bars.close,
+        entry_bars=steps[0], exit_bars=steps[1],
+    )  # fmt: skip
+    assert given is not None
+    found = like_figures("backtesting.py", given)
+    # Its buy-and-hold begins after the indicators' warm-up, here at the first bar; alpha is made of it.
+    for name in expected.keys() - {"Start", "End", "Buy & Hold Return [%]", "Alpha [%]"}:
+        value = expected[name]
+        if isinstance(value, str):
+            assert found[name] == int(value.split()[0]) * 86_400, name
+        else:
+            assert found[name] == pytest.approx(value, rel=1e-12), name
 
 
 def by_hand(bars: Bars) -> tuple[list[int], list[int]]:

@@ -17,13 +17,18 @@ import msgspec
 import numpy as np
 import pytest
 
+from adapters.bar_import import import_bars
+from config.loader import load
+from daemon.app import backtest
 from engine.bars import NS_PER_DAY, NS_PER_SECOND
 from engine.errors import UsageError
 from engine.figures.equity import EquityCurve
 from engine.figures.like import PACKAGES, check_like, like_figures, like_input
 from engine.figures.like_input import LikeInput
+from engine.figures.steps import trade_steps
 from engine.figures.trades import Trade
 
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 SCRIPT = Path(__file__).parents[1] / "package_figures.py"
 HOUR_NS = 3_600 * NS_PER_SECOND
 START_NS = 1_640_995_200 * NS_PER_SECOND  # 2022-01-01 00:00 UTC, a Saturday
@@ -191,6 +196,33 @@ def test_every_figure_equals_the_packages(python_of_packages: Path) -> None:
     different = []
     for (name, given), expected in zip(CASES.items(), found, strict=True):
         different += compare(name, given, expected)
+    assert not different, "\n".join(different)
+
+
+@pytest.mark.real_data
+def test_a_year_of_real_bars_equals_the_packages(python_of_packages: Path, tmp_path: Path) -> None:
+    data = SHARED / "ohlcv" / "binance_spot_BTCUSDT_15m_2022.parquet"
+    if not data.exists():
+        pytest.skip(f"real data is absent: {data.name} under ../shared/data/ohlcv")
+    import_bars(tmp_path, data, "BTCUSDT", "15m")
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        "symbols: [BTCUSDT]\ntimeframe: 15m\nstrategy: {name: ema_cross, params: {fast: 12, slow: 26, size: 0.1}}\n"
+        "initial_cash: 20000\ncommission_bps: 4\nslippage_bps: 2\n",
+        encoding="utf-8",
+    )
+    report = backtest(tmp_path, load(config))
+    assert len(report.trades) > 300
+    steps = trade_steps(report.result, report.trades)
+    assert steps is not None
+    given = like_input(
+        report.curve, report.trades, initial_units=20_000 * 10**8, bar_ns=HOUR_NS // 4, closes=report.bars[0].close,
+        entry_bars=steps[0], exit_bars=steps[1],
+    )  # fmt: skip
+    assert given is not None
+    # Market orders fill at the open of a bar: the bar of an entry is the one that opens then.
+    assert given.open_ns[given.entry_bars].tolist() == [trade.entry_ts_ns for trade in given.trades]
+    different = compare("BTCUSDT", given, of_packages(python_of_packages, [given])[0])
     assert not different, "\n".join(different)
 
 

@@ -263,6 +263,19 @@ def test_a_strategy_with_bars_of_its_own(home: Path, capsys: pytest.CaptureFixtu
         assert (journal[name] - seen).abs().max() < 1e-9
 
 
+def test_a_symbols_regimes_are_those_that_the_account_tells_of_it(both: dict[str, Any]) -> None:
+    def rows(folder: str, symbol: str) -> list[dict[str, Any]]:
+        found = json.loads((Path(folder) / "metrics.json").read_text())["diagnostics"]["regimes"]["rows"]
+        # Its share is of all pnl there are: the account's there, its own here.
+        return [{name: row[name] for name in row if name != "pnl_share"} for row in found if row["symbol"] == symbol]
+
+    for symbol in ("ONE", "TWO"):
+        own = rows(_folders(both)[symbol], symbol)
+        assert own == rows(both["folder"], symbol)
+        assert sum(row["trades"] for row in own) > 0
+        assert sum(row["bars"] for row in own) == BARS - (LATE if symbol == "TWO" else 0)
+
+
 def test_it_can_be_switched_off(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted((home / "data" / "journals").iterdir())
     found = _backtest(home, capsys, "--set", "journal.enabled=false")

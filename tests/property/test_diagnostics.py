@@ -43,7 +43,8 @@ closes_lists = st.one_of(
 def twin_regime(closes: list[float], i: int, length: int) -> tuple[int, int]:
     """The regime of bar i, from nothing but the closes before it."""
     before = closes[:i]
-    returns = [round(1e7 * math.log(after / first)) for first, after in pairwise(before)]
+    # In whole units of 10^-7; one bar's is held within e^±4, as defined.
+    returns = [round(min(max(1e7 * math.log(after / first), -4e7), 4e7)) for first, after in pairwise(before)]
     if len(returns) < length:
         return UNKNOWN, UNKNOWN
     own = returns[-length:]

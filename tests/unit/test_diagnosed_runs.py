@@ -12,7 +12,7 @@ import pytest
 
 from config.model import DiagnosticsConfig, RunConfig
 from daemon.banding import band_of
-from daemon.runs import curve_of, figures_of
+from daemon.runs import equity_curve, figures_of
 from daemon.stages import Quiet
 from engine.bars import NS_PER_SECOND, Bars
 from engine.figures.ambiguity import ambiguity
@@ -151,6 +151,25 @@ def test_the_spread_is_told_from_slippage(slippage: Slippage, spread: float, sli
     assert costs.share_of_gross is None  # nothing was earned before costs either
 
 
+def test_costs_of_an_inverse_contract_are_what_the_ledger_lost() -> None:
+    def on_bar(ctx: Any, i: int) -> None:
+        if i == 0:
+            ctx.buy(300)
+        if i == 2:
+            ctx.flatten()
+
+    inverse = Instrument("A", Decimal("0.5"), Decimal(1), kind="inverse", maintenance_rate=Decimal(0))
+    slippage = Slippage(model="spread", spread_ticks=6, bps=Decimal(100))
+    settings = RunSettings(slippage=slippage)
+    result = Replay(settings, [market([FLAT] * 4, inverse)], runs(on_bar=on_bar)).run()
+    found = fill_costs(result.outputs, result.scales, slippage)
+    # 300 of quote bought at 100 + 1.5 + 1 and sold at 100 - 1.5 - 1: in base, to 10^-8, half to even.
+    paid = {price: round(300 / price, 8) for price in (100.0, 101.5, 102.5, 98.5, 97.5)}
+    assert found.spread == round((paid[100.0] - paid[101.5] + paid[98.5] - paid[100.0]) * 10**8)
+    assert found.slippage == round((paid[101.5] - paid[102.5] + paid[97.5] - paid[98.5]) * 10**8)
+    assert result.figures["cash"] == 10_000 * 10**8 - found.spread - found.slippage
+
+
 # --- ambiguous bars ---
 
 
@@ -192,7 +211,7 @@ def test_the_band_holds_what_every_priority_gives() -> None:
     # Each single priority lies within it, and the two ends are reached.
     for priority in ("pessimistic", "fifo", "ohlc", "olhc", "adaptive"):
         settings = RunSettings(execution=Execution(same_bar_priority=priority))  # type: ignore[arg-type]
-        equity = curve_of(run(BRACKET, settings, on_bar=bracket), START_NS, config).equity
+        equity = equity_curve(run(BRACKET, settings, on_bar=bracket).samples, START_NS, 8).equity
         assert (equity >= band.worst).all()
         assert (equity <= band.best).all()
 
@@ -245,3 +264,19 @@ def test_a_position_left_open_counts_as_time_in_the_market() -> None:
     assert figures.exposure.time_in_market == 0.75
     assert figures.diagnostics is not None
     assert sum(row.in_market_ns for row in figures.diagnostics.regimes) == 6 * MINUTE_NS
+
+
+def test_a_run_without_trades_or_bars_has_diagnostics_too() -> None:
+    config = RunConfig(("A",), "1m")
+    none = market([FLAT])
+    empty = Market(LINEAR, Bars("A", "1m", *(column[:0] for column in (
+        none.bars.ts_ns, none.bars.open, none.bars.high, none.bars.low, none.bars.close, none.bars.volume
+    ))))  # fmt: skip
+    for each in (none, empty):
+        result = Replay(config.settings, [each], runs(on_bar=lambda ctx, i: None)).run()
+        _, trades, figures = figures_of(result, START_NS, config, [each.bars], like=("quantstats", "freqtrade"))
+        assert trades == []
+        assert figures.diagnostics is not None
+        assert sum(row.bars for row in figures.diagnostics.regimes) == len(each.bars)
+        assert figures.diagnostics.deepest_drawdowns == []
+        assert (figures.costs.total, figures.costs.total_per_trade) == (Decimal(0), None)
