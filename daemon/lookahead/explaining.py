@@ -123,7 +123,7 @@ class Explainer:
     def _cause(
         self, world: World, moment_ns: int, strategy: int = 0, market: int = 0, *, is_new: bool = False
     ) -> tuple[Cause | None, Place | None]:
-        """The line at which run and world part up to a moment, and the last line that ran: of the world, if `is_new`."""
+        """The line at which run and world part up to a moment, and the last line that ran (`is_new`: of the world)."""
         rows = self._shaped.bars_over(strategy, market, moment_ns)
         traces = []
         for each in (self._worlds.same(), world):
