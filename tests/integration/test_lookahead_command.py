@@ -12,7 +12,7 @@ from adapters.bar_files import path_of, write_bars
 from adapters.synthetic_market import synthesize
 from daemon.cli import run
 
-BARS = 4_320
+BARS = 2_880
 CONFIG = """symbols: [SYNTH]
 timeframe: 1m
 strategy: {name: ema_cross}
@@ -24,7 +24,7 @@ slippage_bps: 2
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with three days of minutes of two markets."""
+    """A home with two days of minutes of two markets."""
     folder = tmp_path_factory.mktemp("home")
     for symbol, seed in (("SYNTH", 3), ("OTHER", 4)):
         target = path_of(folder, symbol, "1m")
@@ -40,7 +40,8 @@ def _write(home: Path, name: str, body: str, kind: str = "custom") -> Path:
     """A strategy's file; each says in a comment which of its lines is the cheat."""
     schema = f'def schema():\n    return {{"id": "{name}", "name": "{name}", "inputs": {{}}}}\n\n\n'
     path = home / "strategies" / kind / f"{name}.py"
-    path.write_text((schema if kind == "custom" else "") + body, encoding="utf-8")
+    text = (schema if kind == "custom" else "") + body.replace("@TRADE", TRADE)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -51,7 +52,7 @@ def _line_of(path: Path, mark: str = "# here") -> int:
 def _check(
     home: Path, capsys: pytest.CaptureFixture[str], *arguments: str, config: str = "run.yaml"
 ) -> tuple[int, dict[str, Any]]:  # fmt: skip
-    code = run(["--home", str(home), "lookahead", str(home / config), "--cuts", "8", "--json", *arguments])
+    code = run(["--home", str(home), "lookahead", str(home / config), "--cuts", "5", "--json", *arguments])
     captured = capsys.readouterr()
     assert captured.out, captured.err
     found: dict[str, Any] = json.loads(captured.out)
@@ -61,78 +62,87 @@ def _check(
 TRADE = """    elif ctx.position.size > 0 and ctx.close[i] > ctx.position.entry_price * 1.002:
         ctx.flatten()
 """
-# name | where the mark stands is the line that is named as the one that moved the decision
-CHEATS = [
-    (
-        "one_bar",
-        "def on_bar(ctx, i):\n    coming = ctx.close.base[min(i + 1, len(ctx.close.base) - 1)]  # here\n"
-        "    if coming > ctx.close[i] and ctx.position.size == 0:\n        ctx.buy(1)\n" + TRADE,
-    ),
-    (
-        "one_bar_unnamed",  # no local is set: the line that went another way
-        "def on_bar(ctx, i):\n    if i + 1 == len(ctx.close.base):\n        return\n"
-        "    if ctx.close.base[i + 1] > ctx.close[i] and ctx.position.size == 0:  # here\n        ctx.buy(1)\n" + TRADE,
-    ),
-    (
-        "own_hour",  # a higher bar that is not over yet
-        "def on_bar(ctx, i):\n    start = i - i % 60\n    hour = ctx.close.base[start : start + 60]  # here\n"
-        "    if i % 60 == 20 and hour[-1] > ctx.close[i] and ctx.position.size == 0:\n        ctx.buy(1)\n" + TRADE,
-    ),
-    (
-        "open_hour",  # the same through the frame's own column
-        "def on_bar(ctx, i):\n    hours = ctx.tf('1h').close\n    count = len(hours)\n"
-        "    if not count or count >= len(hours.base) or i % 60 != 10:\n        return\n"
-        "    whole = hours.base[count]  # here\n    if whole > ctx.close[i] and ctx.position.size == 0:\n"
-        "        ctx.buy(1)\n" + TRADE,
-    ),
-    (
-        "indicator_base",
-        "def on_bar(ctx, i):\n    ema = ctx.ind.ema(ctx.close, 12)\n    if i < 20 or i + 3 >= len(ema.base):\n"
-        "        return\n    coming = ema.base[i + 3]  # here\n    if coming > ema[i] and ctx.position.size == 0:\n"
-        "        ctx.buy(1)\n" + TRADE,
-    ),
-    (
-        "spec_base",
-        "def on_bar(ctx, i):\n    ema = ctx.ind['ema_5_15m']\n    if i < 200 or i + 15 >= len(ema.base):\n"
-        "        return\n    coming = ema.base[i + 15]  # here\n    if coming > ema[i] and ctx.position.size == 0:\n"
-        "        ctx.buy(1)\n" + TRADE,
-    ),
-    (
-        "matrix_base",
-        "def on_bar(ctx, i):\n    whole = ctx.bars.base  # here\n"
-        "    if i + 1 < len(whole) and whole[i + 1][4] > ctx.close[i] and ctx.position.size == 0:\n"
-        "        ctx.buy(1)\n" + TRADE,
-    ),
-    (
-        "normalised",
-        "def on_bar(ctx, i):\n    mean = float(ctx.close.base.mean())  # here\n"
-        "    if ctx.close[i] < mean and ctx.position.size == 0:\n        ctx.buy(1)\n" + TRADE,
-    ),
-    (
-        "normalised_signals",
-        "def signals(ctx):\n    close = ctx.close\n    score = (close - close.mean()) / close.std()  # here\n"
-        "    return {'buy': score < -1, 'sell': score > 1, 'size': 1.0}\n",
-    ),
-    (
-        "shifted",
-        "import numpy as np\n\n\ndef signals(ctx):\n    close = ctx.close\n"
-        "    coming = np.append(close[1:], np.nan)  # here\n    average = ctx.ind.sma(close, 20)\n"
-        "    return {'buy': coming > average, 'sell': coming < average, 'size': 1.0}\n",
-    ),
-    (
-        "remembered",  # looks in one bar, acts on it in the next
-        "def on_bar(ctx, i):\n    if ctx.state.pop('rise', False) and ctx.position.size == 0:\n        ctx.buy(1)\n"
-        + TRADE + "    if i + 2 < len(ctx.close.base):\n"
-        "        coming = ctx.close.base[i + 2]  # here\n        ctx.state['rise'] = coming > ctx.close[i]\n",
-    ),
-]  # fmt: skip
+# Each by its name; the mark stands at the line that is named as the one that moved the decision.
+CHEATS = {
+    "one_bar": """def on_bar(ctx, i):
+    coming = ctx.close.base[min(i + 1, len(ctx.close.base) - 1)]  # here
+    if coming > ctx.close[i] and ctx.position.size == 0:
+        ctx.buy(1)
+@TRADE""",
+    "one_bar_unnamed": """def on_bar(ctx, i):
+    if i + 1 == len(ctx.close.base):
+        return
+    if ctx.close.base[i + 1] > ctx.close[i] and ctx.position.size == 0:  # here
+        ctx.buy(1)
+@TRADE""",
+    "own_hour": """def on_bar(ctx, i):
+    start = i - i % 60
+    hour = ctx.close.base[start : start + 60]  # here
+    if i % 60 == 20 and hour[-1] > ctx.close[i] and ctx.position.size == 0:
+        ctx.buy(1)
+@TRADE""",
+    "open_hour": """def on_bar(ctx, i):
+    hours = ctx.tf('1h').close
+    count = len(hours)
+    if not count or count >= len(hours.base) or i % 60 != 10:
+        return
+    whole = hours.base[count]  # here
+    if whole > ctx.close[i] and ctx.position.size == 0:
+        ctx.buy(1)
+@TRADE""",
+    "indicator_base": """def on_bar(ctx, i):
+    ema = ctx.ind.ema(ctx.close, 12)
+    if i < 20 or i + 3 >= len(ema.base):
+        return
+    coming = ema.base[i + 3]  # here
+    if coming > ema[i] and ctx.position.size == 0:
+        ctx.buy(1)
+@TRADE""",
+    "spec_base": """def on_bar(ctx, i):
+    ema = ctx.ind['ema_5_15m']
+    if i < 200 or i + 15 >= len(ema.base):
+        return
+    coming = ema.base[i + 15]  # here
+    if coming > ema[i] and ctx.position.size == 0:
+        ctx.buy(1)
+@TRADE""",
+    "matrix_base": """def on_bar(ctx, i):
+    whole = ctx.bars.base  # here
+    if i + 1 < len(whole) and whole[i + 1][4] > ctx.close[i] and ctx.position.size == 0:
+        ctx.buy(1)
+@TRADE""",
+    "normalised": """def on_bar(ctx, i):
+    mean = float(ctx.close.base.mean())  # here
+    if ctx.close[i] < mean and ctx.position.size == 0:
+        ctx.buy(1)
+@TRADE""",
+    "normalised_signals": """def signals(ctx):
+    close = ctx.close
+    score = (close - close.mean()) / close.std()  # here
+    return {'buy': score < -1, 'sell': score > 1, 'size': 1.0}
+""",
+    "shifted": """import numpy as np
 
 
-@pytest.mark.parametrize(("name", "body"), CHEATS, ids=[name for name, _ in CHEATS])
-def test_a_cheat_is_named_with_the_line_that_looks(
-    home: Path, capsys: pytest.CaptureFixture[str], name: str, body: str
-) -> None:
-    path = _write(home, name, body)
+def signals(ctx):
+    close = ctx.close
+    coming = np.append(close[1:], np.nan)  # here
+    average = ctx.ind.sma(close, 20)
+    return {'buy': coming > average, 'sell': coming < average, 'size': 1.0}
+""",
+    "remembered": """def on_bar(ctx, i):
+    if ctx.state.pop('rise', False) and ctx.position.size == 0:
+        ctx.buy(1)
+@TRADE    if i + 2 < len(ctx.close.base):
+        coming = ctx.close.base[i + 2]  # here
+        ctx.state['rise'] = coming > ctx.close[i]
+""",
+}
+
+
+@pytest.mark.parametrize("name", list(CHEATS))
+def test_a_cheat_is_named_with_the_line_that_looks(home: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    path = _write(home, name, CHEATS[name])
     code, found = _check(home, capsys, "--strategy", name)
     assert code == 1
     first = found["findings"][0]
@@ -146,7 +156,7 @@ def test_a_cheat_is_named_with_the_line_that_looks(
 
 
 def test_the_line_of_the_order_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    body = CHEATS[0][1].replace("ctx.buy(1)", "ctx.buy(1)  # order")
+    body = CHEATS["one_bar"].replace("ctx.buy(1)", "ctx.buy(1)  # order")
     path = _write(home, "ordering", body)
     _, found = _check(home, capsys, "--strategy", "ordering")
     assert found["findings"][0]["ordered_at"]["line"] == _line_of(path, "# order")
@@ -154,7 +164,9 @@ def test_the_line_of_the_order_is_named(home: Path, capsys: pytest.CaptureFixtur
 
 def test_an_entry_that_looks_ahead_is_named_by_its_own_file(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = _write(
-        home, "peeker", "class Peeker:\n    def should_enter(self, window):\n        whole = window.close.base  # here\n"
+        home,
+        "peeker",
+        "class Peeker:\n    def should_enter(self, window):\n        whole = window.close.base  # here\n"
         "        count = len(window.close)\n        return count < len(whole) and whole[count] > window.close[-1]\n",
         "entry",
     )  # fmt: skip
@@ -182,7 +194,7 @@ def test_a_plug_in_that_passes_its_trial_and_looks_ahead_all_the_same(
     _write(
         home, "with_coming",
         "def on_bar(ctx, i):\n    coming = ctx.ind.coming(ctx.close)\n"
-        "    if coming[i] > ctx.close[i] * 1.001 and ctx.position.size == 0:\n        ctx.buy(1)\n" + TRADE,
+        "    if coming[i] > ctx.close[i] * 1.001 and ctx.position.size == 0:\n        ctx.buy(1)\n@TRADE",
     )  # fmt: skip
     code, found = _check(home, capsys, "--strategy", "with_coming")
     assert code == 1
@@ -193,30 +205,31 @@ def test_a_plug_in_that_passes_its_trial_and_looks_ahead_all_the_same(
     assert found["findings"][0]["kind"] == "decision"
 
 
-READERS = [
-    ("polars", "import polars as pl\n\nFUTURE = pl.read_parquet('{data}')['close'].to_numpy()  # here\n"),
-    ("lazy", "import polars as pl\n\nFUTURE = pl.scan_parquet('{data}').collect()['close'].to_numpy()  # here\n"),
-    (
-        "opened",
-        "import io\n\nimport polars as pl\n\nwith open('{data}', 'rb') as file:  # here\n"
-        "    FUTURE = pl.read_parquet(io.BytesIO(file.read()))['close'].to_numpy()\n",
-    ),
-]
+READERS = {
+    "polars": "import polars as pl\n\nFUTURE = pl.read_parquet('{data}')['close'].to_numpy()  # here\n",
+    "lazy": "import polars as pl\n\nFUTURE = pl.scan_parquet('{data}').collect()['close'].to_numpy()  # here\n",
+    "opened": """import io
+
+import polars as pl
+
+with open('{data}', 'rb') as file:  # here
+    FUTURE = pl.read_parquet(io.BytesIO(file.read()))['close'].to_numpy()
+""",
+}
 
 
-@pytest.mark.parametrize(("name", "code"), READERS, ids=[name for name, _ in READERS])
+@pytest.mark.parametrize("name", list(READERS))
 @pytest.mark.parametrize("is_relative", [True, False], ids=["relative", "absolute"])
 def test_a_strategy_that_reads_the_stored_future(
-    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, code: str,
-    is_relative: bool,
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, is_relative: bool,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(home)
     data = path_of(Path() if is_relative else home, "SYNTH", "1m")
     path = _write(
         home, f"reads_{name}",
-        code.format(data=data) + "\n\ndef on_bar(ctx, i):\n"
-        "    if i + 1 < len(FUTURE) and FUTURE[i + 1] > ctx.close[i] and ctx.position.size == 0:\n        ctx.buy(1)\n"
-        + TRADE,
+        READERS[name].format(data=data) + "\n\ndef on_bar(ctx, i):\n"
+        "    if i + 1 < len(FUTURE) and FUTURE[i + 1] > ctx.close[i] and ctx.position.size == 0:\n"
+        "        ctx.buy(1)\n@TRADE",
     )  # fmt: skip
     status, found = _check(home, capsys, "--strategy", f"reads_{name}")
     assert status == 1
@@ -350,7 +363,7 @@ def test_the_shipped_pair_is_clean_on_two_markets_and_higher_bars(
 
 def test_one_of_two_strategies_is_named_though_both_move(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """They share the account, so what one does changes the other's sizes: only the one that looks is to blame."""
-    path = _write(home, CHEATS[0][0], CHEATS[0][1])
+    path = _write(home, "one_bar", CHEATS["one_bar"])
     _write(home, "everything", HONEST["everything"])
     (home / "both.yaml").write_text(
         "symbols: [OTHER]\ntimeframe: 1m\nstrategies: [everything, one_bar]\ninitial_cash: 1000000\n", encoding="utf-8"
@@ -362,7 +375,7 @@ def test_one_of_two_strategies_is_named_though_both_move(home: Path, capsys: pyt
 
 
 def test_the_text_says_where_and_what(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _write(home, CHEATS[0][0], CHEATS[0][1])
+    _write(home, "one_bar", CHEATS["one_bar"])
     assert run(["--home", str(home), "lookahead", str(home / "run.yaml"), "--strategy", "one_bar", "--cuts", "2"]) == 1
     captured = capsys.readouterr()
     assert "one_bar decides by what comes later" in captured.out
