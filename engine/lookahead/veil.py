@@ -35,7 +35,7 @@ class Veil:
         store[: self._stop] = true[: self._stop]
         self._pairs.append((true, store))
         # Through a read-only buffer: numpy lets nobody make it writeable, and the base of views ends there.
-        return np.ndarray(store.shape, store.dtype, memoryview(store.data).toreadonly())
+        return np.asarray(memoryview(store.data).toreadonly())
 
     def lift(self, stop: int) -> None:
         """The first `stop` rows are over."""

@@ -131,7 +131,7 @@ def test_each_save_runs_again_and_errors_are_waited_out(home: Path) -> None:
         _save(strategy, STRATEGY + "def broken(\n")
         third = watched.document()
         assert (third["ok"], third["exit_code"]) == (False, 65)
-        assert f"{strategy}:11: '(' was never closed" in third["error"]
+        assert f"{strategy}:10: '(' was never closed" in third["error"]
         assert third["remedy"]
         _save(strategy, STRATEGY.replace("ctx.buy(0.1)", "ctx.buy(1 / 0)"))
         fourth = watched.document()
