@@ -47,6 +47,11 @@ def symbols_text(
     return _table(("", *_line(account[1])), rows, colour=colour, width=width)
 
 
+def summary_rows(facts: RunFacts, figures: Metrics) -> dict[str, str]:
+    """The summary's figures as they are printed, by label."""
+    return {label: text for label, (text, _) in _cells(facts, figures).items()}
+
+
 def _table(
     names: Sequence[str], rows: Sequence[tuple[str, Sequence[Cell]]], *, colour: bool, width: int
 ) -> str:  # fmt: skip

@@ -18,7 +18,7 @@ from adapters.summary import RunFacts
 from config.model import RunConfig
 from daemon.banding import band_of
 from daemon.fallbacks import fallback_lines
-from daemon.markets import load_market
+from daemon.markets import LoadMarket, load_market
 from daemon.runs import figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
 from daemon.storing import begin_storing, store_failed
@@ -128,12 +128,13 @@ def _indicators(
 
 
 def backtest(
-    home: Path, config: RunConfig, stages: Stages | None = None, *, like: Sequence[str] = ()
+    home: Path, config: RunConfig, stages: Stages | None = None, *, like: Sequence[str] = (),
+    load: LoadMarket = load_market,
 ) -> BacktestReport:  # fmt: skip
     """Run a config on stored data and write its results under the home folder.
 
-    `like`: packages by whose definitions figures are wanted too. Raises a TapewrightError with its remedy for every
-    expected trouble; then nothing is written.
+    `like`: packages by whose definitions figures are wanted too. `load` brings the markets: from their files, or those
+    that were kept. Raises a TapewrightError with its remedy for every expected trouble; then nothing is written.
     """
     stages = stages or Quiet()
     begun = time.perf_counter()
@@ -146,7 +147,7 @@ def backtest(
         fetch_missing(home, config, stages)
     plugins = load_named(home, [*config.indicators, *texts_of(runs)])
     use_plugins(plugin.definition for plugin in plugins)
-    loaded = [load_market(home, symbol, config) for symbol in config.symbols]
+    loaded = [load(home, symbol, config) for symbol in config.symbols]
     markets = [market for market, _ in loaded]
     for _, lines in loaded:
         for line in lines:

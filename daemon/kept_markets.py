@@ -1,4 +1,4 @@
-"""Markets that stay in memory between runs, for as long as their files and what the config says of them stay the same."""
+"""Markets that stay in memory between runs, as long as their files and what the config says of them stay the same."""
 
 from __future__ import annotations
 
@@ -76,5 +76,5 @@ def _stamp(path: Path) -> Stamp:
 def _checksum(bars: Bars) -> int:
     crc = 0
     for column in (bars.ts_ns, bars.open, bars.high, bars.low, bars.close, bars.volume):
-        crc = google_crc32c.extend(crc, np.ascontiguousarray(column).view(np.uint8).data)
+        crc = google_crc32c.extend(crc, np.ascontiguousarray(column).view(np.uint8).tobytes())
     return crc

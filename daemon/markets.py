@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeAlias
 
 from adapters.bar_files import path_of, read_bars
 from adapters.bar_quality import time_text
@@ -17,6 +19,8 @@ from engine.instruments import Instrument
 from engine.market import FundingSeries, Market, static_funding
 from engine.precision import infer_unit
 from engine.settings import Funding
+
+LoadMarket: TypeAlias = Callable[[Path, str, RunConfig], tuple[Market, list[str]]]
 
 # Some files carry the noise of binary sums in their last digits; two units in the last place are taken for that.
 _NOISE_ULPS = 2

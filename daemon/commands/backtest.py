@@ -37,8 +37,18 @@ def backtest(
         list[str] | None,
         typer.Option(metavar="PACKAGE", help="Figures by the definitions of quantstats, backtesting.py, freqtrade."),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Run again whenever config or strategy are saved; Ctrl-C ends.")
+    ] = False,
 ) -> None:
     """Run a config as a backtest on the bars stored under the home folder."""
+    if watch:
+        from daemon.commands.backtest_watch import watch_backtest
+
+        watch_backtest(
+            context.obj.home, config_file, settings or (), strategy, as_json=as_json, with_report=with_report
+        )
+        return
     from config.loader import load
     from daemon.memory import keep_freed_memory
     from daemon.stages import Quiet, Terminal
@@ -51,7 +61,7 @@ def backtest(
     from daemon.app import backtest as run_backtest
 
     report = run_backtest(context.obj.home, config, stages, like=packages)
-    written, trouble = _write_report(report, stages) if with_report else ({}, None)
+    written, trouble = write_reports(report, stages) if with_report else ({}, None)
     if as_json:
         print(json.dumps(as_document(report) | written))
     else:
@@ -62,7 +72,7 @@ def backtest(
             raise each
 
 
-def _write_report(report: BacktestReport, stages: Stages) -> tuple[dict[str, Any], TapewrightError | None]:
+def write_reports(report: BacktestReport, stages: Stages) -> tuple[dict[str, Any], TapewrightError | None]:
     """Write the report's files; what `--json` says of them, and what hindered it: the run is told of all the same."""
     import time
 

@@ -6,6 +6,7 @@ import linecache
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from daemon.lookahead.ambient import Reach
@@ -42,7 +43,10 @@ class Explainer:
         """A decision that another run does not share."""
         first = difference.first
         error = outcome.error if outcome is not None and difference.became is None else None
-        cause, last = self._cause(world, first.ts_ns)
+        is_new = difference.was is None or difference.was.ts_ns != first.ts_ns
+        cause, last = self._cause(world, first.ts_ns, first.strategy, first.market, is_new=is_new)
+        scale = self._shaped.scales[first.market]
+        became = difference.became if difference.became and difference.became.ts_ns == first.ts_ns else None
         return Finding(
             kind=kind,
             how=world.how,
@@ -50,16 +54,12 @@ class Explainer:
             symbol=self._shaped.scales[first.market].instrument.symbol,
             ts_ns=first.ts_ns,
             bar_index=self._bar(first.market, first.ts_ns),
-            was=text_of(difference.was if difference.was and difference.was.ts_ns == first.ts_ns else None,
-                        self._shaped.scales[first.market]),
-            became=_first_line(error) if error is not None else text_of(
-                difference.became if difference.became and difference.became.ts_ns == first.ts_ns else None,
-                self._shaped.scales[first.market],
-            ),
+            was=text_of(None if is_new else difference.was, scale),
+            became=_first_line(error) if error is not None else text_of(became, scale),
             ordered_at=self._line(first.place or last),
             cause=cause,
             indicator=indicator.indicator if indicator is not None else None,
-        )  # fmt: skip
+        )
 
     def raised(self, world: World, outcome: Outcome) -> Finding:
         """A run that only ends with an error where what comes later is not what it was."""
@@ -96,16 +96,15 @@ class Explainer:
         known = {(each.strategy, each.market, each.name): each for each in self.reference.indicators}
         for other in outcome.indicators:
             own = known.get((other.strategy, other.market, other.name))
-            place = _first_moved(own, other, world.until_ns) if own is not None else None
-            if own is None or place is None:
+            row = _first_moved(own, other, world.until_ns) if own is not None else None
+            if own is None or row is None:
                 continue
-            output, row = place
             symbol = self._shaped.scales[own.market].instrument.symbol
             return Finding(
                 kind="indicator", how=world.how, strategy=self._runs[own.strategy].name, symbol=symbol,
                 indicator=MovedIndicator(
-                    own.name, symbol, row, int(own.closes_ns[row]), repr(float(own.outputs[output][row])),
-                    repr(float(other.outputs[output][row])),
+                    own.name, symbol, row, int(own.closes_ns[row]), repr(float(own.values[row])),
+                    repr(float(other.values[row])),
                 ),
             )  # fmt: skip
         return None
@@ -121,20 +120,17 @@ class Explainer:
         bars = self._shaped.markets[market].bars
         return int(np.searchsorted(bars.ts_ns, ts_ns, side="left")) - 1
 
-    def _cause(self, world: World, moment_ns: int) -> tuple[Cause | None, Place | None]:
-        """The line at which run and world part up to a moment, and the last line that ran in the run itself."""
-        is_ahead = any(run.strategy.signals is not None for run in self._runs)
-        rows = self._bar(0, moment_ns) + 1
+    def _cause(
+        self, world: World, moment_ns: int, strategy: int = 0, market: int = 0, *, is_new: bool = False
+    ) -> tuple[Cause | None, Place | None]:
+        """The line at which run and world part up to a moment, and the last line that ran (`is_new`: of the world)."""
+        rows = self._shaped.bars_over(strategy, market, moment_ns)
         traces = []
         for each in (self._worlds.same(), world):
             trace = LineTrace(self._paths | self._whole_paths, self._whole_paths, rows)
-            # Whole columns are computed at the start: the world must end where it was cut, not where the decision lies.
-            until = each.until_ns if each.until_ns is not None else moment_ns
-            if each is not world or not is_ahead:
-                until = moment_ns
-            each.make().observe(until, traced=trace, traced_calls=_TRACED_CALLS)
+            each.make().observe(moment_ns, traced=trace, traced_calls=_TRACED_CALLS)
             traces.append(trace.steps)
-        steps = traces[0]
+        steps = traces[1 if is_new else 0]
         last = Place(steps[-1].path, steps[-1].line) if steps else None
         found = parting(*traces)
         if found is None:
@@ -156,19 +152,11 @@ class Explainer:
         return Line(shown, place.line, linecache.getline(place.path, place.line).strip())
 
 
-def _first_moved(one: IndicatorColumns, two: IndicatorColumns, until_ns: int) -> tuple[int, int] | None:
-    """Output and row of the first value that differs among those of bars that are over."""
-    stop = int(np.searchsorted(one.closes_ns, until_ns, side="right"))
-    found: list[tuple[int, int]] = []
-    for output, (left, right) in enumerate(zip(one.outputs, two.outputs, strict=True)):
-        count = min(stop, len(left), len(right))
-        differs = _bits(left[:count]) != _bits(right[:count])
-        if differs.any():
-            found.append((int(np.argmax(differs)), output))
-    if not found:
-        return None
-    row, output = min(found)
-    return output, row
+def _first_moved(one: IndicatorColumns, two: IndicatorColumns, until_ns: int) -> int | None:
+    """The first bar that is over and whose value differs."""
+    count = min(int(np.searchsorted(one.closes_ns, until_ns, side="right")), len(one.values), len(two.values))
+    differs = _bits(one.values[:count]) != _bits(two.values[:count])
+    return int(np.argmax(differs)) if differs.any() else None
 
 
 def _bits(values: FloatColumn) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -183,7 +171,6 @@ def _first_line(error: StrategyError) -> str:
 
 def _moved_home(finding: Finding, folder: Path, home: Path) -> Finding:
     """The same with lines of the home instead of those of its copy."""
-    import msgspec
 
     def line_of(line: Line | None) -> Line | None:
         if line is None or not Path(line.path).is_relative_to(folder):

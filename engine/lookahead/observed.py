@@ -36,7 +36,7 @@ class ListeningEngine(Engine):
 
 
 class IndicatorColumns(msgspec.Struct, frozen=True):
-    """An indicator that a strategy asked for on one of its markets: its outputs up to the moment a run was stopped.
+    """An output of an indicator that a strategy asked for on one of its markets, whole.
 
     `closes_ns`: when the bar of each value was over.
     """
@@ -44,7 +44,7 @@ class IndicatorColumns(msgspec.Struct, frozen=True):
     strategy: int
     market: int
     name: str
-    outputs: tuple[FloatColumn, ...]
+    values: FloatColumn
     closes_ns: NDArray[np.int64]
 
 
@@ -153,15 +153,17 @@ class ObservedReplay(Replay):
     def _indicators(self) -> Iterator[IndicatorColumns]:
         for runner in self._runners:
             base = runner.context
-            for window in (base, *base.frames):
-                timeframe = base.timeframe if window is base else window.timeframe  # type: ignore[attr-defined]
-                yield from _columns_of(runner.strategy, runner.market, window, timeframe, is_base=window is base)
+            windows: list[tuple[str, Window]] = [(base.timeframe, base)]
+            windows += [(frame.timeframe, frame) for frame in base.frames]
+            for timeframe, window in windows:
+                closes_ns = window.ts_ns + timeframe_ns(timeframe)
+                for name, column in window.ind.columns():
+                    yield IndicatorColumns(runner.strategy, runner.market, name, column, closes_ns)
 
-
-def _columns_of(
-    strategy: int, market: int, window: Window, timeframe: str, *, is_base: bool
-) -> Iterator[IndicatorColumns]:
-    closes_ns = window.ts_ns + timeframe_ns(timeframe)
-    for name, outputs in window.ind.columns().items():
-        shown = name if is_base else f"{name} of {timeframe}"
-        yield IndicatorColumns(strategy, market, shown, outputs, closes_ns)
+    def bars_over(self, strategy: int, market: int, moment_ns: int) -> int:
+        """How many bars of a strategy's own a moment has seen the end of."""
+        for runner in self._runners:
+            if (runner.strategy, runner.market) == (strategy, market):
+                closes_ns = runner.context.ts_ns + timeframe_ns(runner.context.timeframe)
+                return int(np.searchsorted(closes_ns, moment_ns, side="right"))
+        return 0

@@ -34,9 +34,8 @@ class Veil:
         store = _elsewhere(true, is_high=self.is_high)
         store[: self._stop] = true[: self._stop]
         self._pairs.append((true, store))
-        # A view through a read-only buffer: numpy lets nobody make it writeable, and its base ends there.
-        shown: NDArray[np.float64] = np.frombuffer(memoryview(store.data).cast("B").toreadonly(), dtype=store.dtype)
-        return shown.reshape(true.shape) if true.ndim > 1 else shown
+        # Through a read-only buffer: numpy lets nobody make it writeable, and the base of views ends there.
+        return np.asarray(memoryview(store.data).toreadonly())
 
     def lift(self, stop: int) -> None:
         """The first `stop` rows are over."""
