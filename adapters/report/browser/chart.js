@@ -13,7 +13,7 @@ const EDGE_BARS = 100;
 
 export class ChartView {
   constructor(container, data, report) {
-    Object.assign(this, { container, data, report, symbol: 0, level: -1, rows: [], times: [], isHeld: false, isDue: false, settling: 0 });
+    Object.assign(this, { container, data, report, symbol: 0, level: -1, fitted: 0, rows: [], times: [], isHeld: false, isDue: false, settling: 0 });
     const { createChart, CandlestickSeries, CrosshairMode } = globalThis.LightweightCharts;
     this.chart = createChart(container, {
       autoSize: true,
@@ -40,24 +40,31 @@ export class ChartView {
       { of: (row) => row.equity, colour: "#2962ff" },
     ];
     const drawdown = [{ of: (row) => -row.drawdown, colour: "#d32f2f", foot: zero, fill: "#d32f2f2a" }];
-    const exposure = [{ of: (row) => row.exposure, colour: "#667085", foot: zero, fill: "#66708533" }];
+    const exposure = [{ of: (row) => row.exposure, isStepped: true, colour: "#667085", foot: zero, fill: "#66708533" }];
     const time = Math.max(...data.tiles.map((tiles) => tiles.endMs)) / 1000;
     const last = data.equity.equity[data.equity.equity.length - 1] ?? report.run.initial_cash;
     this.lines = [
       new Lines(this, { pane: 1, format: MONEY, curves: equity, anchor: { time, value: last } }),
       new Lines(this, { pane: 2, format: PERCENT, curves: drawdown, marks: [0], anchor: { time, value: 0 } }),
-      new Lines(this, { pane: 3, format: TIMES, curves: exposure, marks: [0], anchor: { time, value: 0 } }),
     ];
+    if (data.equity.exposure.some(Number.isFinite)) {
+      this.lines.push(new Lines(this, { pane: 3, format: TIMES, curves: exposure, marks: [0], anchor: { time, value: 0 } }));
+    }
     this.chart.panes().forEach((pane, place) => pane.setStretchFactor([3.2, 1.2, 0.8, 0.5][place]));
     this.overlay = new Overlay(this, data);
     this.candles.attachPrimitive(this.overlay);
     // While something is held, the chart remembers where its bars were; so new ones wait.
-    container.addEventListener("pointerdown", () => (this.isHeld = true), true);
+    container.addEventListener("pointerdown", () => Object.assign(this, { isHeld: true, fitted: 0 }), true);
+    container.addEventListener("wheel", () => (this.fitted = 0), { capture: true, passive: true });
     for (const name of ["pointerup", "pointercancel"]) {
       globalThis.addEventListener(name, () => ((this.isHeld = false), this.follow()), true);
     }
     this.chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.follow());
-    this.chart.timeScale().subscribeSizeChange(() => this.follow());
+    this.chart.timeScale().subscribeSizeChange(() => {
+      // All of the run stays in view when the chart gets another size.
+      if (this.fitted && Math.abs(this.width - this.fitted) > 2) this.fit();
+      else this.follow();
+    });
   }
 
   get tiles() {
@@ -79,6 +86,7 @@ export class ChartView {
 
   fit() {
     const { startMs, endMs } = this.tiles;
+    this.fitted = this.width;
     this.show(this.tiles.levelFor(endMs - startMs, this.width, JOIN), startMs, endMs);
   }
 
@@ -93,6 +101,7 @@ export class ChartView {
 
   // A stretch of time with room on both sides.
   jump(fromMs, toMs) {
+    this.fitted = 0;
     const span = Math.max(3 * (toMs - fromMs), 80 * this.tiles.baseMs);
     const middle = (fromMs + toMs) / 2;
     this.show(this.tiles.levelFor(span, this.width, SPLIT), middle - span / 2, middle + span / 2);

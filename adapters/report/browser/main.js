@@ -96,6 +96,7 @@ async function start() {
   byId("before").addEventListener("click", () => list.step(-1));
   byId("after").addEventListener("click", () => list.step(1));
   byId("banded").hidden = !band;
+  byId("exposed").hidden = view.lines.length < 3;
   byId("regimed").hidden = !regimes.some(Boolean);
   // The chart takes its size first; then the year fits it.
   for (let frame = 0; frame < 120 && (frame < 2 || view.width <= 1); frame++) await new Promise(requestAnimationFrame);
