@@ -132,7 +132,11 @@ def _regimes(bars: Bars, window_bars: int) -> RegimeTable:
 def _diagnostics(metrics: Metrics) -> dict[str, Any]:
     if metrics.diagnostics is None:
         return {}
-    return diagnostics_json(metrics.diagnostics, metrics.cash_decimals)
+    # As JSON has it: what is read back from a page is equal to it.
+    found: dict[str, Any] = msgspec.json.decode(
+        msgspec.json.encode(diagnostics_json(metrics.diagnostics, metrics.cash_decimals))
+    )
+    return found
 
 
 def _band(metrics: Metrics, curve: EquityCurve) -> BandTable | None:
