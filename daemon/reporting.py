@@ -188,9 +188,9 @@ def _tape_input(run_id: str, run: TapeRun, result: RunResult) -> ReportInput:
     from daemon.replaying import facts_of
     from daemon.runs import figures_of
 
-    own = [market.bars for market in run.markets]
-    curve, trades, figures = figures_of(result, run.start_ns, run.config, own)
-    bars = tuple(market.bars for market in run.markets) or _bars_of(run)
+    bars = tuple(market.bars for market in run.markets)
+    curve, trades, figures = figures_of(result, run.start_ns, run.config, bars)
+    bars = bars or _bars_of(run)
     return ReportInput(
         run_id, bars[0].timeframe, facts_of(run, result).fill_model, result, bars, curve, trades, figures
     )  # fmt: skip

@@ -19,10 +19,12 @@ from adapters.report.schema import (
     MARKER_KINDS,
     SCHEMA_VERSION,
     SIDES,
+    BandTable,
     BarTable,
     EquityTable,
     LevelTable,
     MarkerTable,
+    RegimeTable,
     Report,
     RunPart,
     SpanTable,
@@ -32,17 +34,20 @@ from adapters.report.traces import fills_of, levels_of, marker_kinds
 from engine.bars import NS_PER_MS, Bars, FloatColumn, IntColumn, timeframe_ns
 from engine.figures import money
 from engine.figures.definitions import definitions
+from engine.figures.diagnostics import diagnostics_json
 from engine.figures.equity import EquityCurve, drawdown_series
 from engine.figures.metrics import Metrics, as_json
+from engine.figures.regimes import TRENDS, UNKNOWN, VOLATILITIES, regimes_of
 from engine.figures.trades import Trade
 from engine.reading import Scale
 from engine.replay import RunResult
 
 CODES = {
     "markers.kind": MARKER_KINDS, "levels.kind": LEVEL_KINDS, "levels.ended": LEVEL_ENDS, "trade_spans.side": SIDES,
-    "trade_spans.exit_reason": EXIT_REASONS,
+    "trade_spans.exit_reason": EXIT_REASONS, "regimes.trend": TRENDS, "regimes.volatility": VOLATILITIES,
 }  # fmt: skip
 _EQUITY_STEPS = 100_000
+_BAND_STEPS = 1_000
 _MONEY_DECIMALS_MAX = 4
 _PERCENT_DECIMALS = 4
 _FRACTION_DECIMALS = 5
@@ -76,7 +81,9 @@ def build_report(given: ReportInput) -> Report:
             initial_cash=float(given.metrics.equity.initial), cash_decimals=curve.cash_decimals, start_ms=start_ms,
             end_ms=end_ns // NS_PER_MS, ambiguous_bars=result.figures.get("ambiguous_bars", 0),
         ),
-        symbols=tuple(_symbol(bars, scale) for bars, scale in zip(given.bars, result.scales, strict=True)),
+        symbols=tuple(
+            _symbol(bars, scale, given.metrics) for bars, scale in zip(given.bars, result.scales, strict=True)
+        ),
         codes=CODES,
         markers=_markers(result),
         levels=levels,
@@ -85,6 +92,8 @@ def build_report(given: ReportInput) -> Report:
         equity=_equity(curve, given.metrics.equity.initial),
         stats=as_json(given.metrics),
         definitions=definitions(),
+        diagnostics=_diagnostics(given.metrics),
+        band=_band(given.metrics, curve),
     )  # fmt: skip
 
 
@@ -95,7 +104,7 @@ def _decimals(unit: Decimal) -> int:
     return max(0, -exponent)
 
 
-def _symbol(bars: Bars, scale: Scale) -> SymbolPart:
+def _symbol(bars: Bars, scale: Scale, metrics: Metrics) -> SymbolPart:
     places = _decimals(scale.instrument.tick_size)
     opens, highs, lows, closes = (
         np.rint(prices * 10.0**places).astype(np.int64) for prices in (bars.open, bars.high, bars.low, bars.close)
@@ -107,7 +116,40 @@ def _symbol(bars: Bars, scale: Scale) -> SymbolPart:
         low=pack_against(lows, {"open": opens, "close": closes}, decimals=places, rule="min"),
         close=pack(closes, decimals=places, order=1),
     )
-    return SymbolPart(bars.symbol, places, scale.tick, table)
+    found = metrics.diagnostics
+    regimes = _regimes(bars, found.regime_window_bars) if found is not None and found.regimes else None
+    return SymbolPart(bars.symbol, places, scale.tick, table, regimes)
+
+
+def _regimes(bars: Bars, window_bars: int) -> RegimeTable:
+    found = regimes_of(bars, window_bars)
+    trend, volatility = (codes.astype(np.int64) - UNKNOWN for codes in (found.trend, found.volatility))
+    changes = np.flatnonzero(np.diff(trend * len(VOLATILITIES) + volatility, prepend=-1))
+    times = bars.ts_ns[changes] // NS_PER_MS
+    return RegimeTable(pack(times, order=1), pack(trend[changes]), pack(volatility[changes]))
+
+
+def _diagnostics(metrics: Metrics) -> dict[str, Any]:
+    if metrics.diagnostics is None:
+        return {}
+    # As JSON has it: what is read back from a page is equal to it.
+    found: dict[str, Any] = msgspec.json.decode(
+        msgspec.json.encode(diagnostics_json(metrics.diagnostics, metrics.cash_decimals))
+    )
+    return found
+
+
+def _band(metrics: Metrics, curve: EquityCurve) -> BandTable | None:
+    band = None if metrics.diagnostics is None else metrics.diagnostics.band
+    if band is None or not np.array_equal(band.ts_ns, curve.ts_ns):
+        return None
+    unit = 10.0**curve.cash_decimals
+    below, above = ((distance / unit) for distance in (curve.equity - band.worst, band.best - curve.equity))
+    widest = float(max(below.max(initial=0.0), above.max(initial=0.0)))
+    places = min(curve.cash_decimals, math.ceil(math.log10(_BAND_STEPS / widest))) if widest else 0
+    return BandTable(
+        *(pack(np.rint(each * 10.0**places).astype(np.int64), decimals=places, order=1) for each in (below, above))
+    )
 
 
 def _markers(result: RunResult) -> MarkerTable:

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from adapters.report import drawing
+from adapters.report.document_diagnostics import diagnosed_pages
 from adapters.report.drawing import GAIN, INK, LOSS, SOFT, Columns
+from adapters.report.paper import (
+    A4_INCHES,
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    figure_text,
+    moment_text,
+    new_page,
+    new_plot,
+)
 from adapters.report.pictures import title_of
 from adapters.report.schema import EXIT_REASONS, SIDES, Report
 from adapters.result_files import put_file
-from engine.figures.metrics import JsonScalar
 
-A4_INCHES = (11.69, 8.27)
 _SETTINGS: Any = {"font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left"}
 _SYMBOLS_MOST = 12
 _TRADES_LISTED = 15
 _LINES_A_PAGE = 62
-_UNIT = re.compile(r" Unit: ([^.]+)\.")
-_LEFT, _RIGHT, _TOP, _BOTTOM = 0.055, 0.965, 0.9, 0.075
 
 
 def write_document(path: Path, report: Report) -> Path:
@@ -47,8 +52,8 @@ def pages_of(report: Report) -> Iterator[Figure]:
     """The pages, one after another, as figures of A4 across."""
     curve, spans = drawing.columns(report.equity), drawing.columns(report.trade_spans)
     for number, made in enumerate(_contents(report, curve, spans), start=1):
-        made.text(_LEFT, 0.03, title_of(report), fontsize=7, color=SOFT)
-        made.text(_RIGHT, 0.03, f"run {report.run.id} · page {number}", fontsize=7, color=SOFT, ha="right")
+        made.text(LEFT, 0.03, title_of(report), fontsize=7, color=SOFT)
+        made.text(RIGHT, 0.03, f"run {report.run.id} · page {number}", fontsize=7, color=SOFT, ha="right")
         yield made
 
 
@@ -58,6 +63,8 @@ def _contents(report: Report, curve: Columns, spans: Columns) -> Iterator[Figure
         yield _account(report, curve, spans)
     for index in range(min(len(report.symbols), _SYMBOLS_MOST)):
         yield _market(report, index, spans)
+    if report.diagnostics:
+        yield from diagnosed_pages(report)
     if len(spans["trade"]):
         yield _trades(spans)
         yield _calendar(report, curve, spans)
@@ -66,31 +73,17 @@ def _contents(report: Report, curve: Columns, spans: Columns) -> Iterator[Figure
         yield from _definitions(report)
 
 
-def _page(title: str) -> Figure:
-    figure = Figure(figsize=A4_INCHES)
-    figure.text(_LEFT, 0.945, title, fontsize=13, fontweight="bold", color=INK)
-    return figure
-
-
-def _plot(figure: Figure, title: str, box: tuple[float, float, float, float]) -> Axes:
-    """Axes in a box of the page: left, bottom, right, top."""
-    left, bottom, right, top = box
-    axes = figure.add_axes((left, bottom, right - left, top - bottom))
-    axes.set_title(title, color=INK)
-    drawing.plain_axes(axes)
-    return axes
-
-
 # --- pages ---
 
 
 def _front(report: Report) -> Figure:
     run = report.run
     figure = Figure(figsize=A4_INCHES)
-    figure.text(_LEFT, 0.9, title_of(report), fontsize=20, fontweight="bold", color=INK)
+    figure.text(LEFT, 0.925, title_of(report), fontsize=20, fontweight="bold", color=INK)
     facts = [
-        ("from", f"{_moment(run.start_ms)} UTC"),
-        ("to", f"{_moment(run.end_ms)} UTC"),
+        ("from", f"{moment_text(run.start_ms)} UTC"),
+        ("to", f"{moment_text(run.end_ms)} UTC"),
+        ("bars", f"{sum(symbol.bars.time.count for symbol in report.symbols):,} of {run.timeframe}"),
         ("fills", run.fill_model),
         ("starting balance", f"{run.initial_cash:,.2f}"),
         ("ambiguous bars", f"{run.ambiguous_bars:,}"),
@@ -99,14 +92,15 @@ def _front(report: Report) -> Figure:
         ("made by", f"Tapewright {run.version}"),
     ]
     for row, (name, text) in enumerate(fact for fact in facts if fact[1]):
-        x, y = _LEFT + 0.46 * (row % 2), 0.86 - 0.025 * (row // 2)
+        x, y = LEFT + 0.46 * (row % 2), 0.89 - 0.025 * (row // 2)
         figure.text(x, y, name, fontsize=9, color=SOFT)
         figure.text(x + 0.115, y, text, fontsize=9, color=INK)
+    figure.text(LEFT, 0.89 - 0.025 * 5, run.note, fontsize=8, color=SOFT)
     stats = report.stats
-    groups = [name for name in ("equity", "exposure", "costs", "span") if name in stats]
-    y = 0.72
+    groups = [name for name in ("equity", "exposure", "costs") if name in stats]
+    y = 0.735
     for name in groups:
-        y = _group(figure, report, name, (_LEFT, 0.4), y)
+        y = _group(figure, report, name, (LEFT, 0.4), y)
     sides = [name for name in ("trades", "long", "short") if name in stats]
     if sides:
         _sides(figure, report, sides)
@@ -118,20 +112,20 @@ def _group(figure: Figure, report: Report, group: str, box: tuple[float, float],
     left, right = box
     figure.text(left, y, group, fontsize=9, fontweight="bold", color=INK)
     for name, value in report.stats[group].items():
-        y -= 0.0195
+        y -= 0.0178
         figure.text(left, y, name.removesuffix("_seconds").replace("_", " "), fontsize=8, color=SOFT)
         figure.text(right, y, figure_text(report, group, name, value), fontsize=8, color=INK, ha="right")
-    return y - 0.032
+    return y - 0.03
 
 
 def _sides(figure: Figure, report: Report, sides: Sequence[str]) -> None:
-    rights = [0.78, 0.875, _RIGHT][: len(sides)]
-    y = 0.72
+    rights = [0.78, 0.875, RIGHT][: len(sides)]
+    y = 0.735
     figure.text(0.53, y, "trades", fontsize=9, fontweight="bold", color=INK)
     for right, side in zip(rights, sides, strict=True):
         figure.text(right, y, "all" if side == "trades" else side, fontsize=8, color=SOFT, ha="right")
     for name in report.stats[sides[0]]:
-        y -= 0.0195
+        y -= 0.0178
         figure.text(0.53, y, name.removesuffix("_seconds").replace("_", " "), fontsize=8, color=SOFT)
         for right, side in zip(rights, sides, strict=True):
             text = figure_text(report, side, name, report.stats[side][name])
@@ -139,36 +133,41 @@ def _sides(figure: Figure, report: Report, sides: Sequence[str]) -> None:
 
 
 def _account(report: Report, curve: Columns, spans: Columns) -> Figure:
-    figure = _page("Account")
-    above = _plot(figure, "Equity, in money", (0.085, 0.48, _RIGHT, _TOP))
+    figure = new_page("Account")
+    has_exposure = bool(np.isfinite(curve["exposure"]).any())
+    foot = 0.27 if has_exposure else BOTTOM
+    above = new_plot(figure, "Equity, in money", (0.085, 0.48, RIGHT, TOP))
     drawing.equity(above, report, curve, spans)
-    middle = _plot(figure, "Drawdown: distance below the peak so far", (0.085, 0.27, _RIGHT, 0.435))
+    middle = new_plot(figure, "Drawdown: distance below the peak so far", (0.085, foot, RIGHT, 0.435))
     drawing.drawdown(middle, curve)
-    below = _plot(figure, "Exposure: gross notional ÷ equity", (0.085, _BOTTOM, _RIGHT, 0.225))
-    drawing.exposure(below, curve)
-    for axes in (above, middle, below):
+    plots = [above, middle]
+    if has_exposure:
+        below = new_plot(figure, "Exposure: gross notional ÷ equity", (0.085, BOTTOM, RIGHT, 0.225))
+        drawing.exposure(below, curve)
+        plots.append(below)
+    for axes in plots:
         drawing.time_axis(axes, report)
-        axes.tick_params(labelbottom=axes is below)
+        axes.tick_params(labelbottom=axes is plots[-1])
     return figure
 
 
 def _market(report: Report, index: int, spans: Columns) -> Figure:
     symbol = report.symbols[index]
     own = {name: values[spans["symbol"] == index] for name, values in spans.items()}
-    figure = _page(f"{symbol.symbol}: price and trades")
-    axes = _plot(figure, f"Close; shaded: high to low; {len(own['trade']):,} trades", (0.085, _BOTTOM, _RIGHT, _TOP))
+    figure = new_page(f"{symbol.symbol}: price and trades")
+    axes = new_plot(figure, f"Close; shaded: high to low; {len(own['trade']):,} trades", (0.085, BOTTOM, RIGHT, TOP))
     drawing.price(axes, drawing.columns(symbol.bars), own)
     drawing.time_axis(axes, report)
     return figure
 
 
 def _trades(spans: Columns) -> Figure:
-    figure = _page("Trades")
-    left = _plot(figure, "P&L distribution: trades by profit, in money", (0.085, 0.12, 0.49, _TOP))
+    figure = new_page("Trades")
+    left = new_plot(figure, "P&L distribution: trades by profit, in money", (0.085, 0.12, 0.49, TOP))
     left.set_ylabel("trades")
     left.set_xlabel("profit, net of fees and funding; the outermost bins hold all beyond them")
     drawing.distribution(left, spans["pnl"])
-    right = _plot(figure, "Excursions: worst and best floating profit", (0.57, 0.12, _RIGHT, _TOP))
+    right = new_plot(figure, "Excursions: worst and best floating profit", (0.57, 0.12, RIGHT, TOP))
     right.set_xlabel("MAE, percent of the entry, against the trade")
     right.set_ylabel("MFE, percent of the entry, with the trade")
     drawing.excursions(right, spans)
@@ -176,22 +175,22 @@ def _trades(spans: Columns) -> Figure:
 
 
 def _calendar(report: Report, curve: Columns, spans: Columns) -> Figure:
-    figure = _page("Calendar")
+    figure = new_page("Calendar")
     years = len(drawing.monthly_returns(curve, report.run.initial_cash)[0])
     foot = max(0.5, 0.87 - 0.07 * years)
-    top = _plot(figure, "Return by month and year, in percent", (0.085, foot, _RIGHT, 0.87))
+    top = new_plot(figure, "Return by month and year, in percent", (0.085, foot, RIGHT, 0.87))
     drawing.months(top, curve, report.run.initial_cash)
     ceiling = foot - 0.11
-    below = _plot(figure, "Profit by weekday and hour of entry, UTC", (0.085, ceiling - 0.3, _RIGHT, ceiling))
+    below = new_plot(figure, "Profit by weekday and hour of entry, UTC", (0.085, ceiling - 0.3, RIGHT, ceiling))
     drawing.hours(below, spans)
     greatest = float(np.nanmax(np.abs(drawing.hourly_profit(spans))))
     said = f"the deepest colour: {greatest:,.2f} in an hour of the week"
-    figure.text(_RIGHT, ceiling + 0.012, said, fontsize=8, color=SOFT, ha="right")
+    figure.text(RIGHT, ceiling + 0.012, said, fontsize=8, color=SOFT, ha="right")
     return figure
 
 
 def _listed(report: Report, spans: Columns) -> Figure:
-    figure = _page("Best and worst trades")
+    figure = new_page("Best and worst trades")
     order = np.argsort(spans["pnl"], kind="stable")
     half = min(_TRADES_LISTED, max(1, len(order) // 2))
     best = [int(place) for place in order[::-1][:half]]
@@ -218,9 +217,9 @@ def _table(figure: Figure, report: Report, title: str, places: Sequence[int], sp
         ("#", 0.09, value("trade", "{:.0f}")),
         ("symbol", 0.175, lambda i: names[int(spans["symbol"][i])][:12]),
         ("side", 0.215, lambda i: SIDES[int(spans["side"][i])]),
-        ("entry, UTC", 0.32, lambda i: _moment(spans["entry_time"][i])),
+        ("entry, UTC", 0.32, lambda i: moment_text(spans["entry_time"][i])),
         ("price", 0.4, price("entry_price")),
-        ("exit, UTC", 0.505, lambda i: _moment(spans["exit_time"][i])),
+        ("exit, UTC", 0.505, lambda i: moment_text(spans["exit_time"][i])),
         ("price", 0.585, price("exit_price")),
         ("size", 0.645, value("size", "{:,.6g}")),
         ("P&L", 0.72, value("pnl", "{:+,.2f}")),
@@ -228,9 +227,9 @@ def _table(figure: Figure, report: Report, title: str, places: Sequence[int], sp
         ("MAE %", 0.82, value("mae_percent", "{:+.2f}")),
         ("MFE %", 0.87, value("mfe_percent", "{:+.2f}")),
         ("bars", 0.91, value("bars_held", "{:,.0f}")),
-        ("closed by", _RIGHT, lambda i: EXIT_REASONS[int(spans["exit_reason"][i])]),
+        ("closed by", RIGHT, lambda i: EXIT_REASONS[int(spans["exit_reason"][i])]),
     ]
-    figure.text(_LEFT, y, title, fontsize=9, fontweight="bold", color=INK)
+    figure.text(LEFT, y, title, fontsize=9, fontweight="bold", color=INK)
     y -= 0.024
     for head, right, _ in shown:
         figure.text(right, y, head, fontsize=7.5, color=SOFT, ha="right")
@@ -254,56 +253,11 @@ def _definitions(report: Report) -> Iterator[Figure]:
             wrapped = textwrap.wrap(f"{name}: {text}", 105, subsequent_indent="    ")
             lines += [("name", wrapped[0]), *(("more", line) for line in wrapped[1:])]
     for begin in range(0, len(lines), 2 * _LINES_A_PAGE):
-        figure = _page("Definitions")
+        figure = new_page("Definitions")
         for column in range(2):
             start = begin + column * _LINES_A_PAGE
             for row, (kind, text) in enumerate(lines[start : start + _LINES_A_PAGE]):
                 weight = "bold" if kind == "head" else "normal"
-                x, y = (_LEFT, 0.515)[column], 0.9 - 0.0134 * row
+                x, y = (LEFT, 0.515)[column], 0.9 - 0.0134 * row
                 figure.text(x, y, text, fontsize=6.2, fontweight=weight, color=SOFT if kind == "more" else INK)
         yield figure
-
-
-# --- numbers as text ---
-
-
-def figure_text(report: Report, group: str, name: str, value: JsonScalar) -> str:
-    """A figure with its unit, as its definition names it."""
-    if value is None:
-        return "–"
-    found = _UNIT.search(report.definitions.get(group, {}).get(name, ""))
-    unit = found[1] if found else ""
-    if isinstance(value, str) and unit == "time":
-        return value.replace("T", " ").replace(".000Z", "")
-    number = float(value)
-    match unit:
-        case "fraction":
-            text = f"{100 * number:,.2f} %"
-        case "percent":
-            text = f"{number:,.3f} %"
-        case "count":
-            text = f"{number:,.0f}"
-        case "seconds":
-            text = _duration(number)
-        case "money":
-            text = f"{number:,.2f}"
-        case "R" | "days" | "bars":
-            text = f"{number:,.2f} {unit}"
-        case _:
-            text = f"{number:,.3f}"
-    return text.replace("-", "−")
-
-
-def _duration(seconds: float) -> str:
-    minutes, left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {left} s" if minutes else f"{left} s"
-
-
-def _moment(ms: float) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")

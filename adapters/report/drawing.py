@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
 from adapters.report.columns import unpack
@@ -27,6 +27,9 @@ _STRETCHES = 400
 _MARKED_EACH_MOST = 250
 _MARKS = 100
 _BINS = 40
+_STRIP_CELLS = 1_000
+_TREND_COLOURS = ("#98a2b3", LOSS, "#98a2b3", GAIN)  # unknown, down, sideways, up
+_VOLATILITY_DEPTHS = (0.15, 0.3, 0.6, 1.0)  # unknown, low, normal, high
 
 Columns = Mapping[str, FloatColumn]
 
@@ -91,6 +94,16 @@ def time_axis(axes: Axes, report: Report) -> None:
 def equity(axes: Axes, report: Report, curve: Columns, spans: Columns) -> None:
     """Floating equity, and the starting balance with the closed trades' profit."""
     times, values = closed_equity(report, spans)
+    if report.band is not None:
+        band = columns(report.band)
+        (low_times, lows), (high_times, highs) = (
+            thinned(curve["time"], each) for each in (curve["equity"] - band["below"], curve["equity"] + band["above"])
+        )
+        grid = np.union1d(low_times, high_times)
+        axes.fill_between(
+            days_of(grid), np.interp(grid, low_times, lows), np.interp(grid, high_times, highs), color=FLOATING,
+            alpha=0.15, linewidth=0, label="worst to best where bars are ambiguous",
+        )  # fmt: skip
     axes.step(days_of(times), values, where="post", color=CLOSED, linewidth=1.4, label="closed trades")
     times, values = thinned(curve["time"], curve["equity"])
     axes.plot(days_of(times), values, color=FLOATING, linewidth=0.8, label="floating equity")
@@ -113,6 +126,7 @@ def exposure(axes: Axes, curve: Columns) -> None:
     known = np.isfinite(curve["exposure"])
     times, values = thinned(curve["time"][known], curve["exposure"][known])
     axes.fill_between(days_of(times), values, 0.0, color=SOFT, alpha=0.35, linewidth=0)
+    axes.plot(days_of(times), values, color=SOFT, linewidth=0.4)
     axes.yaxis.set_major_formatter("{x:.3g} ×")
     axes.set_ylim(bottom=0.0, top=max(1e-9, float(values.max(initial=0.0)) * 1.08) if len(values) else 1.0)
 
@@ -133,6 +147,32 @@ def price(axes: Axes, bars: Columns, spans: Columns) -> None:
         _each_trade(axes, spans)
     else:
         _joined_trades(axes, bars, spans)
+
+
+def regime_strip(axes: Axes, regimes: Columns, end_ms: float) -> None:
+    """Trend as colour, volatility as depth, along a thin strip."""
+    edges = np.append(regimes["time"], end_ms)
+    colours = np.array([to_rgb(colour) for colour in _TREND_COLOURS])[regimes["trend"].astype(np.int64)]
+    depths = np.array(_VOLATILITY_DEPTHS)[regimes["volatility"].astype(np.int64)]
+    # As many cells as can be seen: each has the regime at its middle.
+    cells = np.linspace(edges[0], edges[-1], _STRIP_CELLS + 1)
+    places = np.searchsorted(edges, (cells[:-1] + cells[1:]) / 2, side="right") - 1
+    image = np.concatenate((colours[places], depths[places][:, None]), axis=1)[None]
+    begin, end = float(edges[0]) / _DAY_MS, float(edges[-1]) / _DAY_MS
+    axes.imshow(image, aspect="auto", extent=(begin, end, 0.0, 1.0), interpolation="nearest")
+    axes.set_yticks([])
+    axes.grid(visible=False)
+
+
+def costs(axes: Axes, before: float, paid: Mapping[str, float], net: float) -> None:
+    """From what trading would have made without costs to what it made."""
+    names = ["before costs", *paid, "net profit"]
+    values = [before, *(0.0 - value for value in paid.values()), net]
+    places = np.arange(len(names))[::-1]
+    axes.barh(places, values, color=[GAIN if value >= 0 else LOSS for value in values], height=0.55)
+    axes.axvline(0.0, color=INK, linewidth=0.8)
+    axes.set_yticks(places, [f"{name}  {value:+,.2f}" for name, value in zip(names, values, strict=True)])
+    axes.xaxis.set_major_formatter("{x:,.6g}")
 
 
 def _each_trade(axes: Axes, spans: Columns) -> None:

@@ -34,7 +34,6 @@ from adapters.report.schema import (
 )
 from engine.bars import NS_PER_MS, FloatColumn, IntColumn, timeframe_ns
 from engine.errors import DataError, InputMissingError, UsageError
-from engine.figures.metrics import JsonGroups
 
 PLOTTED_BARS_MOST = 10_000
 _TIMEFRAMES = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "12h", "1d", "3d", "7d")
@@ -57,7 +56,8 @@ def journal_report(path: Path, timeframe: str | None = None) -> Report:
     step_ms = _chosen_ms(rows["time"], base_ms, timeframe)
     starts = _joined(rows["time"], step_ms)
     results = path.resolve().parents[2] / "results" / path.stem
-    stats, definitions, run = _figures(results / "metrics.json")
+    document = _figures(results / "metrics.json")
+    run, stats = document["run"], document["figures"]
     trades = _stored_trades(results / "trades.csv", symbol)
     profit = "profit is of trades.csv" if trades is not None else "profit of a trade is the change of capital over it"
     initial = float(str(stats.get("equity", {}).get("initial") or rows["capital"][0]))
@@ -81,7 +81,8 @@ def journal_report(path: Path, timeframe: str | None = None) -> Report:
         trade_spans=_spans(trades),
         equity=_equity(rows, starts, base_ms),
         stats=stats,
-        definitions=definitions,
+        definitions=document["definitions"],
+        diagnostics=document.get("diagnostics", {}),
     )  # fmt: skip
 
 
@@ -228,12 +229,12 @@ def _spans(trades: dict[str, list[Any]]) -> SpanTable:
     return SpanTable(**packed)
 
 
-def _figures(path: Path) -> tuple[JsonGroups, dict[str, dict[str, str]], dict[str, Any]]:
-    """Figures, definitions and facts of the run's own metrics.json, where there is one."""
+def _figures(path: Path) -> dict[str, Any]:
+    """What the run's own metrics.json says, where there is one."""
     if not path.is_file():
-        return {}, {}, {}
-    document = json.loads(path.read_text(encoding="utf-8"))
-    return document["figures"], document["definitions"], document["run"]
+        return {"run": {}, "figures": {}, "definitions": {}}
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
 
 
 def _empty() -> Column:

@@ -14,14 +14,14 @@ import msgspec
 from adapters.report.columns import Column
 from engine.figures.metrics import JsonGroups
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MARKER_KINDS = ("entry", "exit", "turn")
 LEVEL_KINDS = ("stop", "target", "entry")
 LEVEL_ENDS = ("open", "filled", "canceled", "expired", "rejected")
 SIDES = ("long", "short")
 EXIT_REASONS = ("order", "end", "liquidation", "guard")
 
-Tables: TypeAlias = "BarTable | MarkerTable | LevelTable | SpanTable | EquityTable"
+Tables: TypeAlias = "BarTable | RegimeTable | MarkerTable | LevelTable | SpanTable | EquityTable | BandTable"
 
 
 class RunPart(msgspec.Struct, frozen=True):
@@ -53,13 +53,22 @@ class BarTable(msgspec.Struct, frozen=True):
     close: Column
 
 
+class RegimeTable(msgspec.Struct, frozen=True):
+    """One row each time the regime changes: from the open of the bar at `time` on it is this one."""
+
+    time: Column
+    trend: Column
+    volatility: Column
+
+
 class SymbolPart(msgspec.Struct, frozen=True):
-    """One symbol with its candles."""
+    """One symbol with its candles and its regimes."""
 
     symbol: str
     price_decimals: int
     tick_size: float
     bars: BarTable
+    regimes: RegimeTable | None = None
 
 
 class MarkerTable(msgspec.Struct, frozen=True):
@@ -139,6 +148,13 @@ class EquityTable(msgspec.Struct, frozen=True):
     exposure: Column
 
 
+class BandTable(msgspec.Struct, frozen=True):
+    """One row for each of `equity`: how far it could lie below and above under other same-bar priorities, in money."""
+
+    below: Column
+    above: Column
+
+
 class Report(msgspec.Struct, frozen=True):
     """A run as a report tells it."""
 
@@ -153,6 +169,9 @@ class Report(msgspec.Struct, frozen=True):
     equity: EquityTable
     stats: JsonGroups
     definitions: dict[str, dict[str, str]]
+    diagnostics: dict[str, Any] = {}
+    """Regimes, drawdowns, excursions, ambiguous fills and the band, as metrics.json says them."""
+    band: BandTable | None = None
 
 
 def json_schema() -> dict[str, Any]:

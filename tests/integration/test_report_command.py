@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import subprocess
 import sys
 import tarfile
 import types
@@ -40,7 +41,27 @@ def _newest(config: Path) -> Path:
 
 def test_a_plain_backtest_writes_no_pictures(config: Path) -> None:
     assert _backtest(config) == 0
-    assert not {"equity.png", "drawdown.png", "report.html"} & {file.name for file in _newest(config).iterdir()}
+    assert not {"equity.png", "drawdown.png", "report.pdf", "report.html"} & {
+        file.name for file in _newest(config).iterdir()
+    }
+
+
+def test_a_plain_backtest_loads_nothing_of_reports(config: Path) -> None:
+    """In a process of its own, where no other test has imported it."""
+    script = (
+        "import sys; from daemon.cli import run; code = run(sys.argv[1:]);"
+        " names = ('matplotlib', 'adapters.report');"
+        " found = [name for name in sys.modules if name in names or name.startswith('adapters.report.')];"
+        " print(code, found, file=sys.stderr)"
+    )
+    arguments = ["--home", str(config.parent), "backtest", str(config)]
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "0 []"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments, "--report"], capture_output=True, text=True, check=True
+    )
+    assert "matplotlib" in done.stderr.splitlines()[-1]
+    assert "adapters.report" in done.stderr.splitlines()[-1]
 
 
 def test_pictures_and_page_are_written_where_they_are_asked_for(
@@ -50,9 +71,10 @@ def test_pictures_and_page_are_written_where_they_are_asked_for(
     assert _backtest(config, "--report", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     folder = Path(found["folder"])
-    assert [Path(file).name for file in found["report"]] == ["equity.png", "drawdown.png", "report.html"]
+    assert [Path(file).name for file in found["report"]] == ["equity.png", "drawdown.png", "report.pdf", "report.html"]
     assert (folder / "equity.png").read_bytes().startswith(PNG)
     assert (folder / "drawdown.png").read_bytes().startswith(PNG)
+    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert not any(f'{attribute}="http' in text for attribute in ("src", "link"))
 
@@ -70,7 +92,7 @@ def test_without_the_charting_library_the_run_is_told_and_the_remedy_said(
     assert "is missing" in said.err
     assert "uv sync --reinstall-package tapewright" in said.err
     names = {file.name for file in _newest(config).iterdir()}
-    assert {"trades.csv", "metrics.json", "equity.png", "drawdown.png"} <= names
+    assert {"trades.csv", "metrics.json", "equity.png", "drawdown.png", "report.pdf"} <= names
     assert "report.html" not in names
 
 

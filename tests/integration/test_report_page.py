@@ -15,7 +15,7 @@ from adapters.report.files import write_report
 from adapters.report.page import charts_script
 from adapters.report.schema import Report, columns_of
 from engine.errors import InputMissingError
-from tests.reports import embedded, finished, make_home
+from tests.reports import embedded, finished, make_home, too_poor
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
@@ -24,6 +24,18 @@ ARGUMENTS = [
     "--no-first-run",
 ]  # fmt: skip
 DESKTOP, PHONE = (1440, 900), (390, 844)
+# How many pixels of the second pane have the band's colour.
+_BLUE = """() => {
+  const panes = [...document.querySelectorAll("#chart canvas")].filter((canvas) => canvas.width > 500);
+  return Math.max(...panes.map((canvas) => {
+    const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    let count = 0;
+    for (let i = 0; i < pixels.length; i += 4) {
+      if (pixels[i + 3] > 0 && pixels[i + 2] - pixels[i] > 20 && pixels[i] > 150) count++;
+    }
+    return count;
+  }));
+}"""
 SHOTS = os.environ.get("TAPEWRIGHT_SHOTS")  # a folder for pictures of each size, to look at
 
 
@@ -45,7 +57,7 @@ pytestmark = [
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     done, wanted = finished(home, make_home(home, bars=43_200, symbols=("SYNTH", "OTHER")))
-    return write_report(done.folder, wanted)[-1]
+    return write_report(done.folder, wanted, ["html"])[-1]
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +71,23 @@ def browser() -> Iterator[Any]:
         started = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def ambiguous_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a run with stop and target in one bar often, with its band of equity."""
+    home = tmp_path_factory.mktemp("ambiguous")
+    config = make_home(home, bars=5_000, stop="0.9996", target="1.0004")
+    config.write_text(config.read_text(encoding="utf-8") + "diagnostics: {band: true}\n", encoding="utf-8")
+    done, wanted = finished(home, config)
+    return write_report(done.folder, wanted, ["html"])[-1]
+
+
+@pytest.fixture(scope="module")
+def tradeless_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("tradeless")
+    done, wanted = finished(home, too_poor(make_home(home, bars=3_000)))
+    return write_report(done.folder, wanted, ["html"])[-1]
 
 
 class Opened:
@@ -140,7 +169,7 @@ def test_panes_lie_on_one_scale_to_the_pixel(opened: Opened) -> None:
         ".map(canvas => canvas.getBoundingClientRect()).map(box => [box.left, box.width])"
     )
     plots = [tuple(box) for box in boxes if box[1] == max(width for _, width in boxes)]
-    assert len(plots) >= 6  # two canvases for each of three panes
+    assert len(plots) >= 8  # two canvases for each of four panes
     assert len(set(plots)) == 1
 
 
@@ -187,4 +216,39 @@ def test_what_the_browser_unpacks_is_what_python_packed(browser: Any, page_file:
     opened.page.mouse.move(box["x"] + view["pixels"] * (1 - 0.5 / bars), box["y"] + 150, steps=5)
     opened.settle()
     assert f"C {closes[-1]:,.2f}" in opened.page.locator("#legend").inner_text()
+    opened.page.close()
+
+
+def test_a_run_without_trades_opens_and_says_so(browser: Any, tradeless_file: Path) -> None:
+    opened = Opened(browser, tradeless_file, DESKTOP)
+    opened.shoot("tradeless")
+    assert embedded(tradeless_file).trade_spans.trade.count == 0
+    assert opened.page.locator("#count").inner_text() == "0"
+    assert "no trades" in opened.page.locator("#figures").inner_text()
+    opened.page.click("#after")
+    opened.settle()
+    assert opened.view()["bars"] > 0
+    assert opened.complaints == []
+    opened.page.close()
+
+
+def test_band_regimes_drawdowns_and_costs_are_shown(browser: Any, ambiguous_file: Path) -> None:
+    opened = Opened(browser, ambiguous_file, DESKTOP)
+    opened.shoot("band")
+    found = embedded(ambiguous_file)
+    assert found.band is not None
+    assert opened.page.locator("#banded").is_visible()
+    figures = opened.page.locator("#figures").inner_text()
+    assert all(title in figures for title in ("Regimes", "Deepest drawdowns", "Costs"))
+    box = opened.page.locator("#chart").bounding_box()
+    opened.page.mouse.move(box["x"] + 600, box["y"] + 100)
+    opened.page.mouse.move(box["x"] + 700, box["y"] + 100, steps=4)
+    opened.settle()
+    legend = opened.page.locator("#legend").inner_text()
+    assert " to " in legend  # the band at that bar
+    assert "volatility" in legend
+    assert "exposure" in legend
+    blue = opened.page.evaluate(_BLUE)
+    assert blue > 1_000  # the band's area, in pixels
+    assert opened.complaints == []
     opened.page.close()

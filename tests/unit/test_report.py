@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from adapters.report.build import ReportInput, build_report
 from adapters.report.columns import pack, pack_against, pack_floats, unpack
-from adapters.report.pictures import closed_equity, thinned
+from adapters.report.drawing import closed_equity, columns, thinned
 from adapters.report.schema import Report, columns_of, json_schema
 from adapters.report.traces import fills_of
 from daemon.app import BacktestReport
 from engine.bars import NS_PER_MS
+from engine.figures.regimes import regimes_of
 from tests.reports import finished, make_home
 
 ROOT = Path(__file__).parents[2]
@@ -79,8 +80,8 @@ def test_trade_spans_are_the_trades(run: Run) -> None:
         assert unpack(table, name) == pytest.approx(expected, abs=0.51e-4), name
     symbols = [report.symbols[int(place)].symbol for place in unpack(table, "symbol")]
     assert symbols == [trade.symbol for trade in done.trades]
-    # Each of these entries comes with its stop, so each trade knows its R.
-    assert unpack(table, "mae_r") == pytest.approx([trade.mae_r for trade in done.trades], abs=0.51e-4)
+    in_r = [np.nan if trade.mae_r is None else trade.mae_r for trade in done.trades]
+    assert unpack(table, "mae_r") == pytest.approx(in_r, abs=0.51e-4, nan_ok=True)
 
 
 def test_markers_are_the_fills_and_their_pnl_that_of_the_trades(run: Run) -> None:
@@ -123,6 +124,34 @@ def test_equity_is_rounded_finer_than_a_screen_shows(run: Run) -> None:
     assert unpack(table, "drawdown").max() == pytest.approx(done.metrics.equity.max_drawdown, abs=1e-4)
 
 
+def test_regimes_change_where_those_of_the_bars_change(run: Run) -> None:
+    """Bar by bar the report says what `regimes_of` says, whose own tests have a naive twin."""
+    done, _, report = run
+    for bars, symbol in zip(done.bars, report.symbols, strict=True):
+        assert symbol.regimes is not None
+        table = columns_of(symbol.regimes)
+        found = regimes_of(bars, done.metrics.diagnostics.regime_window_bars if done.metrics.diagnostics else 0)
+        places = np.searchsorted(unpack(table, "time"), bars.ts_ns // NS_PER_MS, side="right") - 1
+        for name, codes in (("trend", found.trend), ("volatility", found.volatility)):
+            names = report.codes[f"regimes.{name}"]
+            assert [names[int(place)] for place in unpack(table, name)[places]] == [names[code + 2] for code in codes]
+        assert len(unpack(table, "time")) < len(bars) / 10
+
+
+def test_a_band_lies_around_equity_where_bars_are_ambiguous(tmp_path: Path) -> None:
+    config = make_home(tmp_path, bars=2_000, stop="0.9996", target="1.0004")
+    config.write_text(config.read_text(encoding="utf-8") + "diagnostics: {band: true}\n", encoding="utf-8")
+    done, wanted = finished(tmp_path, config)
+    report, band = build_report(wanted), done.metrics.diagnostics and done.metrics.diagnostics.band
+    assert band
+    assert report.band is not None
+    table, step = columns_of(report.band), band.widest / 1e8 / 500
+    assert unpack(table, "below") == pytest.approx((done.curve.equity - band.worst) / 1e8, abs=step)
+    assert unpack(table, "above") == pytest.approx((band.best - done.curve.equity) / 1e8, abs=step)
+    assert unpack(table, "above").max() > 0
+    assert report.diagnostics["ambiguous"]["bars"] == report.run.ambiguous_bars > 0
+
+
 def test_the_report_holds_its_schema_and_comes_back_from_json(run: Run) -> None:
     *_, report = run
     text = msgspec.json.encode(report)
@@ -153,7 +182,7 @@ def test_pictures_draw_least_and_greatest_of_each_stretch() -> None:
 
 def test_closed_equity_ends_at_the_balance_without_open_trades(run: Run) -> None:
     done, _, report = run
-    times, values = closed_equity(report)
+    times, values = closed_equity(report, columns(report.trade_spans))
     assert values[0] == float(done.metrics.equity.initial)
     assert values[-1] == pytest.approx(float(done.metrics.equity.initial + done.metrics.trades.net_pnl), abs=0.05)
     assert (np.diff(times) >= 0).all()

@@ -1,7 +1,7 @@
-// The chart: three panes on one time scale, with no more bars than the screen has pixels.
+// The chart: panes on one time scale, with no more bars than the screen has pixels.
 import { length, number, percent } from "./format.js";
 import { lowerBound } from "./columns.js";
-import { Lines, MONEY, PERCENT } from "./lines.js";
+import { Lines, MONEY, PERCENT, TIMES } from "./lines.js";
 import { Overlay } from "./overlay.js";
 
 // Bars narrower than this many pixels are joined; they are split again where each part gets `SPLIT` pixels.
@@ -13,7 +13,7 @@ const EDGE_BARS = 100;
 
 export class ChartView {
   constructor(container, data, report) {
-    Object.assign(this, { container, data, report, symbol: 0, level: -1, rows: [], times: [], isHeld: false, isDue: false, settling: 0 });
+    Object.assign(this, { container, data, report, symbol: 0, level: -1, fitted: 0, rows: [], times: [], isHeld: false, isDue: false, settling: 0 });
     const { createChart, CandlestickSeries, CrosshairMode } = globalThis.LightweightCharts;
     this.chart = createChart(container, {
       autoSize: true,
@@ -33,27 +33,38 @@ export class ChartView {
       priceLineVisible: false, lastValueVisible: false, upColor: "#26a69a", downColor: "#ef5350", wickUpColor: "#26a69a", wickDownColor: "#ef5350",
       borderVisible: false,
     });
+    const zero = () => 0;
     const equity = [
+      ...(data.band ? [{ of: (row) => row.best, foot: (row) => row.worst, fill: "#2962ff2a", isScaled: true }] : []),
       { of: (row) => row.closed, colour: "#f57c00", isStepped: true },
       { of: (row) => row.equity, colour: "#2962ff" },
     ];
-    const drawdown = [{ of: (row) => -row.drawdown, colour: "#d32f2f", fillTo: 0, fill: "#d32f2f2a" }];
+    const drawdown = [{ of: (row) => -row.drawdown, colour: "#d32f2f", foot: zero, fill: "#d32f2f2a" }];
+    const exposure = [{ of: (row) => row.exposure, isStepped: true, colour: "#667085", foot: zero, fill: "#66708533" }];
     const time = Math.max(...data.tiles.map((tiles) => tiles.endMs)) / 1000;
     const last = data.equity.equity[data.equity.equity.length - 1] ?? report.run.initial_cash;
     this.lines = [
       new Lines(this, { pane: 1, format: MONEY, curves: equity, anchor: { time, value: last } }),
       new Lines(this, { pane: 2, format: PERCENT, curves: drawdown, marks: [0], anchor: { time, value: 0 } }),
     ];
-    this.chart.panes().forEach((pane, place) => pane.setStretchFactor([3.2, 1.2, 0.9][place]));
+    if (data.equity.exposure.some(Number.isFinite)) {
+      this.lines.push(new Lines(this, { pane: 3, format: TIMES, curves: exposure, marks: [0], anchor: { time, value: 0 } }));
+    }
+    this.chart.panes().forEach((pane, place) => pane.setStretchFactor([3.2, 1.2, 0.8, 0.5][place]));
     this.overlay = new Overlay(this, data);
     this.candles.attachPrimitive(this.overlay);
     // While something is held, the chart remembers where its bars were; so new ones wait.
-    container.addEventListener("pointerdown", () => (this.isHeld = true), true);
+    container.addEventListener("pointerdown", () => Object.assign(this, { isHeld: true, fitted: 0 }), true);
+    container.addEventListener("wheel", () => (this.fitted = 0), { capture: true, passive: true });
     for (const name of ["pointerup", "pointercancel"]) {
       globalThis.addEventListener(name, () => ((this.isHeld = false), this.follow()), true);
     }
     this.chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.follow());
-    this.chart.timeScale().subscribeSizeChange(() => this.follow());
+    this.chart.timeScale().subscribeSizeChange(() => {
+      // All of the run stays in view when the chart gets another size.
+      if (this.fitted && Math.abs(this.width - this.fitted) > 2) this.fit();
+      else this.follow();
+    });
   }
 
   get tiles() {
@@ -75,6 +86,7 @@ export class ChartView {
 
   fit() {
     const { startMs, endMs } = this.tiles;
+    this.fitted = this.width;
     this.show(this.tiles.levelFor(endMs - startMs, this.width, JOIN), startMs, endMs);
   }
 
@@ -89,6 +101,7 @@ export class ChartView {
 
   // A stretch of time with room on both sides.
   jump(fromMs, toMs) {
+    this.fitted = 0;
     const span = Math.max(3 * (toMs - fromMs), 80 * this.tiles.baseMs);
     const middle = (fromMs + toMs) / 2;
     this.show(this.tiles.levelFor(span, this.width, SPLIT), middle - span / 2, middle + span / 2);
@@ -197,6 +210,9 @@ export class ChartView {
     if (!row) return "";
     const places = this.report.symbols[this.symbol].price_decimals;
     const prices = ["open", "high", "low", "close"].map((name) => `${name[0].toUpperCase()} ${number(row[name], places)}`);
-    return `${prices.join("  ")}  ·  equity ${number(row.equity)}  ·  drawdown ${percent(-row.drawdown)}`;
+    const band = row.best > row.worst ? ` (${number(row.worst)} to ${number(row.best)})` : "";
+    const account = `equity ${number(row.equity)}${band}  ·  drawdown ${percent(-row.drawdown)}`;
+    const regime = this.overlay.regimeAt(1000 * row.time);
+    return `${prices.join("  ")}  ·  ${account}  ·  exposure ${number(row.exposure)} ×${regime ? `  ·  ${regime}` : ""}`;
   }
 }

@@ -1,5 +1,5 @@
 // Everything below the chart: figures, distribution, heatmaps, excursions.
-import { element, moment, number, percent, signed, tone } from "./format.js";
+import { duration, element, moment, number, percent, signed, tone } from "./format.js";
 
 const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -23,7 +23,7 @@ export function keyFigures({ stats }) {
   const keys = [
     ["Net profit", signed(money(equity.net_profit)), tone(money(equity.net_profit))],
     ["Return", percent(equity.total_return), tone(equity.total_return)],
-    ["Max drawdown", percent(equity.max_drawdown && -equity.max_drawdown), "loss"],
+    ["Max drawdown", percent(equity.max_drawdown && -equity.max_drawdown), equity.max_drawdown ? "loss" : ""],
     ["Sharpe", number(equity.sharpe), ""],
     ["Sortino", number(equity.sortino), ""],
     ["Profit factor", number(trades.profit_factor), ""],
@@ -131,6 +131,57 @@ function hours(spans) {
   return card("Hour × weekday", "profit by hour of entry, UTC", heatmap("hours", heads, rows, () => ""));
 }
 
+function table(heads, rows, tones = []) {
+  const cell = (tag, text, place) => element(tag, { textContent: text, className: tones[place] ? tone(Number(text.replace("−", "-").replaceAll(",", ""))) : "" });
+  return element("div", { className: "scroll" }, element("table", { className: "plain" },
+    element("tr", {}, ...heads.map((head) => element("th", { textContent: head }))),
+    ...rows.map((cells) => element("tr", {}, ...cells.map((text, place) => cell("td", text, place))))));
+}
+
+const share = (fraction) => (fraction === null ? "–" : `${number(100 * fraction, 1)} %`);
+
+// What was earned in which market.
+function regimes({ diagnostics }) {
+  const found = diagnostics.regimes;
+  if (!found?.rows.length) return [];
+  const several = new Set(found.rows.map((row) => row.symbol)).size > 1;
+  const heads = ["trend", "volatility", "of bars", "in market", "trades", "won", "net P&L", "a trade", "profit factor"];
+  const rows = found.rows.map((row) => [
+    ...(several ? [row.symbol] : []), row.trend, row.volatility, share(row.share_of_bars), share(row.time_in_market),
+    number(row.trades, 0), row.trades ? share(row.wins / row.trades) : "–", signed(Number(row.net_pnl)),
+    row.expectancy === null ? "–" : signed(Number(row.expectancy)), number(row.profit_factor),
+  ]);
+  const shift = several ? 1 : 0;
+  const note = `by the ${number(found.window_bars, 0)} bars before; a trade belongs to the bar of its entry`;
+  return [card("Regimes", note, table([...(several ? ["symbol"] : []), ...heads], rows, { [6 + shift]: true, [7 + shift]: true }))];
+}
+
+function drawdowns({ diagnostics }) {
+  const found = diagnostics.drawdowns?.deepest ?? [];
+  if (!found.length) return [];
+  const day = (text) => (text === null ? "not yet" : text.slice(0, 16).replace("T", " "));
+  const rows = found.map((each) => [
+    `−${number(100 * each.depth)} %`, `−${number(Number(each.depth_money))}`, day(each.start_time), day(each.trough_time),
+    day(each.end_time), duration(1000 * each.duration_seconds),
+  ]);
+  return [card("Deepest drawdowns", "UTC", table(["depth", "money", "from", "trough", "regained", "length"], rows))];
+}
+
+// From what trading would have made without costs to what it made.
+function costs({ stats }) {
+  const own = stats.costs;
+  if (!own || own.total === null || own.total === undefined) return [];
+  const net = Number(stats.equity.net_profit);
+  const parts = [["before costs", net + Number(own.total)], ...["fees", "spread", "slippage", "funding"].map((name) => [name, 0 - Number(own[name])]), ["net profit", net]];
+  const reach = Math.max(...parts.map(([, value]) => Math.abs(value))) || 1;
+  const rows = parts.map(([name, value]) => {
+    const bar = element("i", { className: value < 0 ? "loss" : "gain" });
+    bar.style.width = `${(100 * Math.abs(value)) / reach}%`;
+    return element("div", { className: "cost" }, element("span", { textContent: name }), element("div", {}, bar), element("b", { textContent: signed(value), className: tone(value) }));
+  });
+  return [card("Costs", "what trading made, and what it cost", ...rows)];
+}
+
 // MAE against MFE in percent of the entry; a click takes the nearest trade.
 function excursions(spans, choose) {
   const canvas = element("canvas", {});
@@ -180,10 +231,11 @@ function excursions(spans, choose) {
 }
 
 export function figureCards(report, spans, equity, choose) {
-  const hasExcursions = !spans.trade.length || spans.mae_percent.some(Number.isFinite);
+  const hasExcursions = spans.mae_percent.some(Number.isFinite);
   return [
     distribution(spans.pnl), ...(hasExcursions ? [excursions(spans, choose)] : []),
-    months(equity, report.run.initial_cash), hours(spans), statistics(report),
+    months(equity, report.run.initial_cash), ...(spans.trade.length ? [hours(spans)] : []),
+    ...regimes(report), ...drawdowns(report), ...costs(report), statistics(report),
   ];
 }
 

@@ -3,8 +3,8 @@
 import { number } from "./format.js";
 
 export class Lines {
-  // view: the chart, which has the rows; curves, drawn in this order: {of: row => value, colour, isStepped, width,
-  // fillTo: value that the area reaches to, fill: its colour}; marks: values that the scale always shows.
+  // view: the chart, which has the rows; curves, drawn in this order: {of: row => value, colour (none: no line),
+  // isStepped, fill: the colour of the area to its foot, foot: row => value}; marks: values that the scale always shows.
   constructor(view, { pane, format, curves, anchor, marks = [] }) {
     Object.assign(this, { view, curves, marks });
     this.views = [{ renderer: () => ({ draw: (target) => this.draw(target) }) }];
@@ -30,7 +30,7 @@ export class Lines {
     const { rows } = this.view;
     let [least, most] = [Math.min(...this.marks, Infinity), Math.max(...this.marks, -Infinity)];
     const last = Math.min(rows.length - 1, Math.ceil(to));
-    for (const { of } of this.curves) {
+    for (const of of this.curves.flatMap((curve) => (curve.isScaled ? [curve.of, curve.foot] : [curve.of]))) {
       for (let i = Math.max(0, Math.floor(from)); i <= last; i++) {
         const value = of(rows[i]);
         if (value < least) least = value;
@@ -68,12 +68,10 @@ export class Lines {
           before = y;
         }
         context.strokeStyle = curve.colour;
-        context.lineWidth = curve.width ?? 1;
-        context.stroke(path);
-        if (curve.fill === undefined) continue;
-        const foot = y0 + curve.fillTo * (y1 - y0);
-        path.lineTo(x0 + last * (x1 - x0), foot);
-        path.lineTo(x0 + first * (x1 - x0), foot);
+        context.lineWidth = 1;
+        if (curve.colour) context.stroke(path);
+        if (!curve.fill) continue;
+        for (let i = last; i >= first; i--) path.lineTo(x0 + i * (x1 - x0), y0 + curve.foot(rows[i]) * (y1 - y0));
         context.fillStyle = curve.fill;
         context.fill(path);
       }
@@ -84,3 +82,4 @@ export class Lines {
 
 export const MONEY = { minMove: 0.01, text: (value) => number(value, Math.abs(value) >= 10_000 ? 0 : 2) };
 export const PERCENT = { minMove: 0.0001, text: (value) => `${number(100 * value, 2)} %` };
+export const TIMES = { minMove: 0.01, text: (value) => `${number(value, 2)} ×` };

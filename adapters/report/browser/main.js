@@ -25,12 +25,15 @@ async function start() {
   byId("report").textContent = "";
   byId("facts").textContent = factsText(report);
   byId("keys").append(...keyFigures(report));
-  const [spans, levels, equity, ...bars] = await Promise.all(
-    [report.trade_spans, report.levels, report.equity, ...report.symbols.map((symbol) => symbol.bars)].map(unpackTable),
-  );
+  const unpackAll = (tables) => Promise.all(tables.map((table) => table && unpackTable(table)));
+  const [[spans, levels, equity, band], bars, regimes] = await Promise.all([
+    unpackAll([report.trade_spans, report.levels, report.equity, report.band]),
+    unpackAll(report.symbols.map((symbol) => symbol.bars)),
+    unpackAll(report.symbols.map((symbol) => symbol.regimes)),
+  ]);
   const closed = closedEquity(spans, report.run);
-  const tiles = bars.map((columns) => new Tiles(columns, equity, closed, report.run.timeframe_ms));
-  const data = { spans, levels, equity, tiles, codes: report.codes, report };
+  const tiles = bars.map((columns) => new Tiles(columns, { equity, closed, band, baseMs: report.run.timeframe_ms }));
+  const data = { spans, levels, equity, band, regimes, tiles, codes: report.codes, report };
   const view = new ChartView(byId("chart"), data, report);
   const tip = byId("tip");
 
@@ -92,6 +95,9 @@ async function start() {
   byId("fit").addEventListener("click", () => ((pinned = -1), pinTip(), view.fit()));
   byId("before").addEventListener("click", () => list.step(-1));
   byId("after").addEventListener("click", () => list.step(1));
+  byId("banded").hidden = !band;
+  byId("exposed").hidden = view.lines.length < 3;
+  byId("regimed").hidden = !regimes.some(Boolean);
   // The chart takes its size first; then the year fits it.
   for (let frame = 0; frame < 120 && (frame < 2 || view.width <= 1); frame++) await new Promise(requestAnimationFrame);
   view.showSymbol(0);

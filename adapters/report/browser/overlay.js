@@ -6,6 +6,8 @@ const GAIN = "#00897b";
 const LOSS = "#d32f2f";
 const ENTRY = "#2962ff";
 const LEVEL_COLOURS = { stop: LOSS, target: GAIN, entry: "#667085" };
+const TRENDS = ["#98a2b3", LOSS, "#98a2b3", GAIN]; // unknown, down, sideways, up
+const CALM_TO_WILD = [0.15, 0.3, 0.6, 1]; // unknown, low, normal, high
 const PATHS_MOST = 400;
 const TEXTS_MOST = 30;
 const LEVELS_MOST = 300;
@@ -36,6 +38,7 @@ export class Overlay {
       this.drawn = [];
       context.save();
       context.lineWidth = 1;
+      this.strip(context);
       this.levelsIn(range.from, range.to).forEach((i) => this.level(context, i));
       if (trades === null) this.rug(context, mediaSize.height);
       else trades.forEach((i) => this.trade(context, i, trades.length <= TEXTS_MOST));
@@ -109,6 +112,37 @@ export class Overlay {
     context.stroke();
     context.setLineDash([]);
     context.globalAlpha = 1;
+  }
+
+  // Along the top of the pane the regime at the open of each bar: colour for the trend, depth for the volatility.
+  strip(context) {
+    const regimes = this.data.regimes[this.view.symbol];
+    if (!regimes) return;
+    const { times } = this.view;
+    const scale = this.view.chart.timeScale();
+    const range = scale.getVisibleLogicalRange();
+    const last = Math.min(times.length - 1, Math.ceil(range.to));
+    const [x0, x1] = [scale.logicalToCoordinate(0), scale.logicalToCoordinate(1)];
+    const place = (bar) => lowerBound(regimes.time, times[bar] + 1) - 1;
+    for (let bar = Math.max(0, Math.floor(range.from)), begin = bar; bar <= last; bar++) {
+      const [here, next] = [place(bar), bar < last ? place(bar + 1) : -2];
+      if (here === next) continue;
+      if (here >= 0) {
+        context.globalAlpha = CALM_TO_WILD[regimes.volatility[here]];
+        context.fillStyle = TRENDS[regimes.trend[here]];
+        context.fillRect(x0 + (begin - 0.5) * (x1 - x0), 0, (bar - begin + 1) * (x1 - x0), 5);
+      }
+      begin = bar + 1;
+    }
+    context.globalAlpha = 1;
+  }
+
+  regimeAt(ms) {
+    const regimes = this.data.regimes[this.view.symbol];
+    const place = regimes ? lowerBound(regimes.time, ms + 1) - 1 : -1;
+    if (place < 0) return "";
+    const { codes } = this.data;
+    return `${codes["regimes.trend"][regimes.trend[place]]}, ${codes["regimes.volatility"][regimes.volatility[place]]} volatility`;
   }
 
   // Along the foot of the pane a mark for each bar in which trades ended: what the last of them earned.

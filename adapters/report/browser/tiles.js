@@ -11,9 +11,10 @@ const TILES_PREPARED = 10; // of one level
 const whenIdle = globalThis.requestIdleCallback ?? ((work) => setTimeout(work, 50));
 
 export class Tiles {
-  // bars: a symbol's columns; equity: the run's; closed: {time, value} of the closed trades; baseMs: length of a bar.
-  constructor(bars, equity, closed, baseMs) {
-    Object.assign(this, { bars, equity, closed, baseMs });
+  // bars: a symbol's columns; equity: the run's; closed: {time, value} of the closed trades; band: how far equity could
+  // lie {below, above}, or null; baseMs: length of a bar.
+  constructor(bars, { equity, closed, band, baseMs }) {
+    Object.assign(this, { bars, equity, closed, band, baseMs });
     this.levels = [baseMs, ...LEVEL_MINUTES.map((m) => m * MINUTE).filter((ms) => ms > baseMs && ms % baseMs === 0)];
     this.cache = new Map();
     this.startMs = bars.time[0] ?? 0;
@@ -73,7 +74,7 @@ export class Tiles {
   }
 
   make(ms, number) {
-    const { bars, equity, closed } = this;
+    const { bars, equity, closed, band } = this;
     const begin = lowerBound(bars.time, number * ms * TILE_BARS);
     const end = lowerBound(bars.time, (number + 1) * ms * TILE_BARS);
     const { time, open, high, low, close } = bars;
@@ -81,7 +82,7 @@ export class Tiles {
     for (let i = begin; i < end; ) {
       const start = Math.floor(time[i] / ms) * ms;
       const until = start + ms;
-      const row = { time: start / 1000, open: open[i], high: 0, low: 0, close: 0, equity: 0, closed: 0, drawdown: 0 };
+      const row = { time: start / 1000, open: open[i], high: 0, low: 0, close: 0, equity: 0, closed: 0, drawdown: 0, exposure: 0, worst: 0, best: 0 };
       let [most, least] = [high[i], low[i]];
       for (i++; i < end && time[i] < until; i++) {
         if (high[i] > most) most = high[i];
@@ -92,18 +93,22 @@ export class Tiles {
       row.close = close[i - 1];
       rows.push(row);
     }
-    // What stood at the bar's close; of drawdowns the deepest inside it.
-    const { time: times, drawdown: depths } = equity;
+    // What stood at the bar's close; of drawdowns and exposure the most inside it.
+    const { time: times, drawdown: depths, exposure: held } = equity;
     const count = times.length;
     let at = rows.length ? lowerBound(times, 1000 * rows[0].time + 1) : 0;
     for (const each of rows) {
       const until = 1000 * each.time + ms;
-      let deepest = 0;
+      let [deepest, most] = [0, 0];
       for (; at < count && times[at] <= until; at++) {
         if (depths[at] > deepest) deepest = depths[at];
+        if (held[at] > most) most = held[at];
       }
       each.drawdown = deepest;
+      each.exposure = most;
       each.equity = at > 0 ? equity.equity[at - 1] : closed.value[0];
+      each.worst = each.equity - (band && at > 0 ? band.below[at - 1] : 0);
+      each.best = each.equity + (band && at > 0 ? band.above[at - 1] : 0);
       each.closed = closed.value[Math.max(0, lowerBound(closed.time, until + 1) - 1)];
     }
     return rows;
