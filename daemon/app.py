@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,7 +22,7 @@ from daemon.markets import LoadMarket, load_market
 from daemon.runs import figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
 from daemon.storing import begin_storing, store_failed
-from daemon.symbol_outputs import SymbolOutput, symbol_outputs, trace_of, write_journals, write_symbols
+from daemon.symbol_outputs import SymbolOutput, Trace, symbol_outputs, trace_of, write_journals, write_symbols
 from engine.bars import Bars, timeframe_ns
 from engine.errors import ConfigError, StrategyError, TapewrightError
 from engine.figures.equity import EquityCurve
@@ -32,8 +32,8 @@ from engine.frames import length_over
 from engine.indicators import parse_spec, use_plugins
 from engine.kernels.compile import is_compiled
 from engine.market import Market
-from engine.replay import KnownIndicators, Replay, RunResult, texts_of
-from strategies.plugins import load_named
+from engine.replay import KnownIndicators, Replay, RunResult, StrategyRun, texts_of
+from strategies.plugins import Plugin, load_named
 from strategies.registry import Registry
 
 if TYPE_CHECKING:
@@ -127,17 +127,36 @@ def _indicators(
     return found
 
 
-def backtest(
-    home: Path, config: RunConfig, stages: Stages | None = None, *, like: Sequence[str] = (),
-    load: LoadMarket = load_market,
-) -> BacktestReport:  # fmt: skip
-    """Run a config on stored data and write its results under the home folder.
+class _Prepared(msgspec.Struct, frozen=True):
+    """What a run is made of: its strategies and markets, the lines of its log about them, what is known already."""
 
-    `like`: packages by whose definitions figures are wanted too. `load` brings the markets: from their files, or those
-    that were kept. Raises a TapewrightError with its remedy for every expected trouble; then nothing is written.
-    """
-    stages = stages or Quiet()
-    begun = time.perf_counter()
+    runs: list[StrategyRun]
+    markets: list[Market]
+    lines: list[str]
+    known: list[KnownIndicators]
+    plugins: list[Plugin]
+    start_ns: int
+
+
+class _Stopwatch:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self._begun = self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """What has passed since the last lap was spent on this."""
+        now = time.perf_counter()
+        self._laps[name] = now - self._last
+        self._last = now
+
+    def timings(self, store: float) -> Timings:
+        """All laps, and what lies between the first and the last."""
+        return Timings(**self._laps, total=self._last - self._begun, store=store)
+
+
+def _prepare(home: Path, config: RunConfig, load: LoadMarket, stages: Stages) -> _Prepared:
     refuse_what_needs_a_tape(config)
     use_plugins(plugin.definition for plugin in load_named(home, config.indicators))
     runs = strategy_runs(Registry(home), config, config.symbols)
@@ -148,72 +167,96 @@ def backtest(
     plugins = load_named(home, [*config.indicators, *texts_of(runs)])
     use_plugins(plugin.definition for plugin in plugins)
     loaded = [load(home, symbol, config) for symbol in config.symbols]
-    markets = [market for market, _ in loaded]
-    for _, lines in loaded:
-        for line in lines:
-            stages.stage(line)
+    markets, lines = [market for market, _ in loaded], [line for _, own in loaded for line in own]
+    for line in lines:
+        stages.stage(line)
     count = sum(len(market.bars) for market in markets)
     stages.stage(f"Data loaded ({count:,} candles of {timeframe_ns(config.timeframe) // 10**9} s)")
     known = _indicators(home, config, markets, stages)
+    start_ns = min((int(market.bars.ts_ns[0]) for market in markets if len(market.bars)), default=0)
+    return _Prepared(runs, markets, lines, known, plugins, start_ns)
+
+
+def _run(
+    home: Path, config: RunConfig, prepared: _Prepared, stages: Stages, watch: _Stopwatch
+) -> tuple[RunResult, Trace]:  # fmt: skip
+    """Drive the run to its end; one whose strategy raises is stored as failed, up to there.
+
+    The replay ends here: its records and tables are as large as all that follows.
+    """
     if not is_compiled():
         stages.stage("Compiling the engine: once for this version, some 20 seconds")
-    replay = Replay(config.settings, markets, runs, known)
-    after_load = time.perf_counter()
+    replay = Replay(config.settings, prepared.markets, prepared.runs, prepared.known)
+    watch.lap("load")
     replay.prepare()
     stages.stage("Starting backtest loop...")
-    start_ns = min((int(market.bars.ts_ns[0]) for market in markets if len(market.bars)), default=0)
     try:
         result = replay.run(stages.progress)
     except StrategyError as error:
-        store_failed(home, config, runs, replay, start_ns, error, stages)
+        store_failed(home, config, prepared.runs, replay, prepared.start_ns, error, stages)
         raise
-    trace = trace_of(replay, known, config)
-    del replay  # its records and tables are as large as all that follows
-    after_loop = time.perf_counter()
+    return result, trace_of(replay, prepared.known, config)
+
+
+def backtest(
+    home: Path, config: RunConfig, stages: Stages | None = None, *, like: Sequence[str] = (),
+    load: LoadMarket = load_market,
+) -> BacktestReport:  # fmt: skip
+    """Run a config on stored data and write its results under the home folder.
+
+    `like`: packages by whose definitions figures are wanted too. `load` brings the markets: from their files, or those
+    that were kept. Raises a TapewrightError with its remedy for every expected trouble; then nothing is written.
+    """
+    stages, watch = stages or Quiet(), _Stopwatch()
+    prepared = _prepare(home, config, load, stages)
+    markets, start_ns = prepared.markets, prepared.start_ns
+    result, trace = _run(home, config, prepared, stages, watch)
+    watch.lap("loop")
     stages.stage("Calculating metrics...")
-    bars = tuple(market.bars for market in markets)
-    fresh_runs = partial(strategy_runs, Registry(home), config, config.symbols)
-    band = band_of(result, start_ns, config, markets, known, fresh_runs, stages)
-    curve, trades, figures = figures_of(result, start_ns, config, bars, band, like)
     facts = _facts(config, result)
     places = run_places(home, config.symbols, facts.strategy, datetime.now(UTC))
-    folder = places.folder
-    storing = begin_storing(home, config, folder.name, runs, result, start_ns)
+    storing = begin_storing(home, config, places.folder.name, prepared.runs, result, start_ns)
+    bars = tuple(market.bars for market in markets)
+    fresh_runs = partial(strategy_runs, Registry(home), config, config.symbols)
+    band = band_of(result, start_ns, config, markets, prepared.known, fresh_runs, stages)
+    curve, trades, figures = figures_of(result, start_ns, config, bars, band, like)
     symbols = symbol_outputs(places, config, markets, trace, result, trades, facts)
-    after_figures = time.perf_counter()
+    watch.lap("figures")
     journals = write_journals(places, config, markets, trace, result, curve)
-    after_journal = time.perf_counter()
+    watch.lap("journal")
     told = {symbol: path.relative_to(home).as_posix() for symbol, path in journals.items()}
-    document = run_document(config, runs, result) | {"journals": told}
-    if plugins:
-        document["indicators"] = [
-            {"name": plugin.definition.name, "source_sha256": plugin.definition.source_hash} for plugin in plugins
-        ]
-    write_results(folder, trades=trades, equity=curve, metrics=figures, run=document)
+    document = run_document(config, prepared.runs, result) | {"journals": told} | _plugin_facts(prepared.plugins)
+    write_results(places.folder, trades=trades, equity=curve, metrics=figures, run=document)
     fallen = fallback_lines(config.settings, result, is_book=False)
-    write_run_log(folder, result, [line for _, lines in loaded for line in lines] + fallen)
+    write_run_log(places.folder, result, prepared.lines + fallen)
+    write_symbols(symbols, document, places.folder.name, told)
+    store_trouble = None if storing is None else storing.trouble()
+    watch.lap("write")
+    _tell(fallen, journals, symbols, places.folder, stages)
+    timings = watch.timings(0.0 if storing is None else storing.seconds)
+    return BacktestReport(
+        places.folder.name, places.folder, facts, result, trades, figures, timings, bars, curve, symbols, journals,
+        store_trouble,
+    )  # fmt: skip
+
+
+def _plugin_facts(plugins: Sequence[Plugin]) -> dict[str, Any]:
+    if not plugins:
+        return {}
+    facts = [{"name": each.definition.name, "source_sha256": each.definition.source_hash} for each in plugins]
+    return {"indicators": facts}
+
+
+def _tell(
+    fallen: Sequence[str], journals: Mapping[str, Path], symbols: Sequence[SymbolOutput], folder: Path, stages: Stages
+) -> None:
     for line in fallen:
         stages.stage(line)
-    write_symbols(symbols, document, folder.name, told)
-    store_trouble = None if storing is None else storing.trouble()
-    end = time.perf_counter()
     for path in journals.values():
         stages.stage(f"Journal: {path}")
     for output in symbols:
         stages.stage(f"{output.facts.symbol}: {output.folder}")
     stages.stage(f"Backtest completed: {folder}")
-    timings = Timings(
-        load=after_load - begun,
-        loop=after_loop - after_load,
-        figures=after_figures - after_loop,
-        journal=after_journal - after_figures,
-        write=end - after_journal,
-        total=end - begun,
-        store=0.0 if storing is None else storing.seconds,
-    )
-    return BacktestReport(
-        folder.name, folder, facts, result, trades, figures, timings, bars, curve, symbols, journals, store_trouble
-    )  # fmt: skip
 
 
 def report_input(finished: BacktestReport) -> ReportInput:

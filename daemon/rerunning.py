@@ -74,7 +74,7 @@ class Rerunner:
         try:
             config = self._load()
             self._markets.forget_but(config.symbols)
-            report = backtest(self._home, config, self._stages, self._markets.load)
+            report = backtest(self._home, config, self._stages, load=self._markets.load)
         except TapewrightError as error:
             return Rerun(self.count, tuple(saved), time.perf_counter() - begun, error=error)
         finally:
