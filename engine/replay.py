@@ -190,7 +190,10 @@ class Replay:
             return iter(())
         table = np.concatenate(calls)
         table = table[np.lexsort((table[:, 1], table[:, 0]))]
-        return ((stop, index, active[order]) for stop, order, index in _numbers(table))
+        chunks = (table[start : start + _CHUNK].T.tolist() for start in range(0, len(table), _CHUNK))
+        return chain.from_iterable(
+            zip(stops, indexes, map(active.__getitem__, orders), strict=True) for stops, orders, indexes in chunks
+        )
 
     def run(self, progress: Progress | None = None) -> RunResult:
         """Run from the start to the end and return everything; raises StrategyError where a strategy's code raises."""
