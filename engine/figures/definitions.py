@@ -202,7 +202,7 @@ _COSTS = (
         "money",
         "What fills lost to half the configured spread (slippage model `spread`); on books the spread is part of the"
         " price and not told apart.",
-        UNMEASURED,
+        f"{UNMEASURED}, or does not tell it apart, as stored runs do not: slippage then holds it too",
     ),
     Figure("costs", "total", "money", "fees + funding + spread + slippage.", UNMEASURED),
     Figure("costs", "total_per_trade", "money", "total ÷ closed trades.", f"{UNMEASURED}; {NO_TRADES}"),

@@ -56,9 +56,13 @@ def drawdown_periods(
     return [_period(curve, found, int(place)) for place in order]
 
 
-def under_water_ns(curve: EquityCurve, initial: int) -> int:
-    """How long equity stood below a peak in all: the sum of all drawdowns' durations."""
-    return int(_stretches(curve, initial).durations_ns.sum())
+def under_water_ns(curve: EquityCurve, initial: int) -> tuple[int, int]:
+    """How long equity stood below a peak: in all, and at most at a time.
+
+    A drawdown lasts from the last bar at its peak to the bar that regains it, or to the end.
+    """
+    durations_ns = _stretches(curve, initial).durations_ns
+    return int(durations_ns.sum()), int(durations_ns.max(initial=0))
 
 
 def _stretches(curve: EquityCurve, initial: int) -> _Stretches:

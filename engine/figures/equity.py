@@ -66,22 +66,6 @@ def drawdown_series(curve: EquityCurve, initial_units: int) -> FloatColumn:
     return drawdown_fractions(values, running_peak(values))[1:]
 
 
-def longest_under_water_ns(curve: EquityCurve, values: IntColumn, peak: IntColumn) -> int:
-    """Return the longest time below a peak: from the last bar at it to the one that regains it, or the end.
-
-    `values` and `peak` include the starting balance.
-    """
-    at_peak = np.flatnonzero(values == peak)
-    ends = np.append(at_peak, len(values) - 1)[1:]
-    fell = ends - at_peak > 1
-    fell[-1] = ends[-1] > at_peak[-1]  # the last stretch may be a single bar: it never came back
-    if not fell.any():
-        return 0
-    # Row k of `values` is row k - 1 of the curve; row 0 is the start.
-    begun_ns = np.where(at_peak > 0, curve.ts_ns[np.maximum(at_peak - 1, 0)], curve.start_ns)
-    return int(np.max((curve.ts_ns[ends - 1] - begun_ns)[fell]))
-
-
 def daily_equity(curve: EquityCurve, values: IntColumn) -> list[int]:
     """Equity at the end of each UTC day, the starting balance first: days + 1 cash amounts in units.
 

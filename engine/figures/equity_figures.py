@@ -18,7 +18,6 @@ from engine.figures.equity import (
     daily_equity,
     drawdown_fractions,
     equity_from_start,
-    longest_under_water_ns,
     running_peak,
 )
 from engine.figures.trades import Trade
@@ -86,6 +85,7 @@ def equity_figures(
     risk = risk_and_return(daily_returns(daily_equity(curve, values))) if annualised else RiskAndReturn()
     cagr = growth_a_year(initial, final, curve.span_ns) if annualised else None
     drawdown = _deepest(values, peak) if len(curve) else None
+    below_ns, longest_ns = under_water_ns(curve, initial)
     return EquityFigures(
         initial=money.from_units(initial, curve.cash_decimals),
         final=money.from_units(final, curve.cash_decimals),
@@ -100,10 +100,8 @@ def equity_figures(
         calmar=cagr / drawdown if cagr is not None and drawdown else None,
         max_drawdown=drawdown,
         max_drawdown_money=(money.from_units(int(np.max(peak - values)), curve.cash_decimals) if len(curve) else None),
-        max_drawdown_duration_seconds=(
-            longest_under_water_ns(curve, values, peak) / NS_PER_SECOND if len(curve) else None
-        ),
-        time_under_water=under_water_ns(curve, initial) / curve.span_ns if curve.span_ns else None,
+        max_drawdown_duration_seconds=longest_ns / NS_PER_SECOND if len(curve) else None,
+        time_under_water=below_ns / curve.span_ns if curve.span_ns else None,
     )
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def python_of_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     others = [f"quantstats=={PACKAGES['quantstats'].version}", f"backtesting=={PACKAGES['backtesting.py'].version}"]
     pinned = ["pandas==3.1.1", "numpy==2.4.6", "scipy==1.17.1"]
     for command in (
-        [uv, "venv", "--no-project", str(folder)],
+        [uv, "venv", "--no-project", "--python", sys.executable, str(folder)],
         [uv, "pip", "install", "--python", str(python), *others, *pinned],
         [uv, "pip", "install", "--python", str(python), "--no-deps", freqtrade],
     ):
