@@ -12,6 +12,7 @@ import msgspec
 from engine.errors import UsageError
 
 _NAME = re.compile(r"[^/\x00]{1,255}")
+_STAMP = re.compile(r"_\d{8}_\d{6}(_\d+)?$")
 _METRICS = "metrics.json"
 
 
@@ -37,8 +38,9 @@ def files_of(home: Path, name: str, symbols: list[str]) -> list[Path]:
     results, journals = home / "results", home / "data" / "journals"
     found = dict.fromkeys(_own(home, results / name))
     found |= dict.fromkeys(each for each in [journals / f"{name}.parquet"] if each.is_file())
-    for symbol in symbols:
-        for folder in results.glob(f"{_escaped(symbol)}_*"):
+    stamp = _STAMP.search(name)
+    for symbol in symbols if stamp and len(symbols) > 1 else []:
+        for folder in results.glob(f"{_escaped(symbol)}_*{stamp[0]}"):  # all of a run's folders end alike
             if folder.is_dir() and _facts(folder).account == name:
                 found |= dict.fromkeys(_own(home, folder))
     return list(found)

@@ -32,7 +32,7 @@ def strategy_boundary(name: str, path: str, symbol: str, where: str) -> Iterator
     except (Exception, SystemExit) as error:
         raise StrategyError(
             f"{name}: {where} on {symbol}: {type(error).__name__}: {_shown(error)}\n  {_place_of(error, path)}",
-            remedy="Correct the strategy and run again; nothing was kept of this run.",
+            remedy="Correct the strategy and run again.",
         ) from error
 
 

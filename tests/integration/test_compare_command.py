@@ -88,6 +88,18 @@ def test_other_slippage_is_told_apart_from_prices(home: Path, capsys: pytest.Cap
     assert both.said["first_fill"]["first"]["what"].keys() == {"side", "size", "price"}
 
 
+def test_inverse_contracts_are_taken_apart_as_their_ledger_books_them(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Values are rounded quotients there: base values and slippage must still be the ledger's own."""
+    inverse = "instruments.SYNTH={kind: inverse, multiplier: 100, lot_size: 1, tick_size: 0.01}"
+    both = Both(capsys, home, (inverse, "slippage_bps=0"), (inverse, "slippage_bps=5"))
+    assert both.said["figures"]["costs.slippage"]["first"] == "0.00000000"
+    slippage = -Decimal(both.said["figures"]["costs.slippage"]["second"])
+    both.assert_whole(slippage=slippage, fees=both.money(0, "fees") - both.money(1, "fees"))
+    assert slippage < 0
+
+
 def test_twice_the_size_is_size_alone(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     both = Both(capsys, home, (), ("strategy.params.size=2.0",))
     rounding = sum((abs(value) for name, value in both.parts.items() if name != "size"), ZERO)
