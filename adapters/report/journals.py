@@ -187,7 +187,9 @@ def _told_trades(rows: Rows, base_ms: int, initial: float) -> dict[str, list[Any
         is_open = number + 1 == len(turns)
         end = len(side) - 1 if is_open else int(turns[number + 1])
         entry, leaving = float(rows["price"][begin]), float(rows["price"][end])
-        pnl = float(capital[end + 1] - capital[begin])
+        # What the capital lost or won at a turn belongs to the trade that ended there.
+        is_turned = begin > 0 and bool(side[begin - 1])
+        pnl = float(capital[end + 1] - capital[begin + 1 if is_turned else begin])
         most = float(np.abs(size[begin : end + 1]).max())
         row = {
             "trade": len(found["trade"]) + 1, "symbol": 0, "strategy": 0, "side": 0 if side[begin] > 0 else 1,
