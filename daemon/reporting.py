@@ -52,11 +52,12 @@ def make_report(
     from adapters.report.files import write_journal_plots, write_report
 
     if target.suffix == ".parquet":
-        from adapters.report.journals import journal_report
+        from adapters.report.journals import journal_report, results_of
 
-        folder = _made(out or target.resolve().parents[2] / "results" / target.stem / "journal")
         stages.stage(f"Reading {target}")
-        files = write_journal_plots(folder, journal_report(target, timeframe), kinds)
+        report = journal_report(target, timeframe)
+        folder = _made(out or (results_of(target) or target.with_suffix("")) / "journal")
+        files = write_journal_plots(folder, report, kinds)
         return Made("journal", folder, tuple(files))
     if timeframe is not None:
         raise UsageError(

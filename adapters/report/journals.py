@@ -55,10 +55,10 @@ def journal_report(path: Path, timeframe: str | None = None) -> Report:
     base_ms = _bar_ms(rows["time"])
     step_ms = _chosen_ms(rows["time"], base_ms, timeframe)
     starts = _joined(rows["time"], step_ms)
-    results = path.resolve().parents[2] / "results" / path.stem
-    document = _figures(results / "metrics.json")
+    results = results_of(path)
+    document = _figures(None if results is None else results / "metrics.json")
     run, stats = document["run"], document["figures"]
-    trades = _stored_trades(results / "trades.csv", symbol)
+    trades = None if results is None else _stored_trades(results / "trades.csv", symbol)
     profit = "profit is of trades.csv" if trades is not None else "profit of a trade is the change of capital over it"
     initial = float(str(stats.get("equity", {}).get("initial") or rows["capital"][0]))
     if trades is None:
@@ -84,6 +84,13 @@ def journal_report(path: Path, timeframe: str | None = None) -> Report:
         definitions=document["definitions"],
         diagnostics=document.get("diagnostics", {}),
     )  # fmt: skip
+
+
+def results_of(path: Path) -> Path | None:
+    """The results folder of the run that wrote a journal, which may be gone; None where it lies in no home folder."""
+    folder = path.resolve().parent
+    is_home = (folder.name, folder.parent.name) == ("journals", "data")
+    return folder.parent.parent / "results" / path.stem if is_home else None
 
 
 def _read(path: Path) -> tuple[str, Rows]:
@@ -187,7 +194,9 @@ def _told_trades(rows: Rows, base_ms: int, initial: float) -> dict[str, list[Any
         is_open = number + 1 == len(turns)
         end = len(side) - 1 if is_open else int(turns[number + 1])
         entry, leaving = float(rows["price"][begin]), float(rows["price"][end])
-        pnl = float(capital[end + 1] - capital[begin])
+        # What the capital lost or won at a turn belongs to the trade that ended there.
+        is_turned = begin > 0 and bool(side[begin - 1])
+        pnl = float(capital[end + 1] - capital[begin + 1 if is_turned else begin])
         most = float(np.abs(size[begin : end + 1]).max())
         row = {
             "trade": len(found["trade"]) + 1, "symbol": 0, "strategy": 0, "side": 0 if side[begin] > 0 else 1,
@@ -229,11 +238,18 @@ def _spans(trades: dict[str, list[Any]]) -> SpanTable:
     return SpanTable(**packed)
 
 
-def _figures(path: Path) -> dict[str, Any]:
+def _figures(path: Path | None) -> dict[str, Any]:
     """What the run's own metrics.json says, where there is one."""
-    if not path.is_file():
+    if path is None or not path.is_file():
         return {"run": {}, "figures": {}, "definitions": {}}
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        document["run"], document["figures"], document["definitions"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} cannot be read: {type(error).__name__} {error}",
+            remedy="Run the backtest again, or move it away: then the journal is plotted alone.",
+        ) from None
     return document
 
 

@@ -31,7 +31,7 @@ def backtest(
     strategy: Annotated[str | None, typer.Option(metavar="NAME", help="The strategy to run.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     with_report: Annotated[
-        bool, typer.Option("--report", help="Write equity.png, drawdown.png and report.html too.")
+        bool, typer.Option("--report", help="Write equity.png, drawdown.png, report.pdf and report.html too.")
     ] = False,
     like: Annotated[
         list[str] | None,

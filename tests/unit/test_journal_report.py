@@ -77,10 +77,10 @@ def test_bars_are_joined_from_closes(tmp_path: Path) -> None:
 def test_a_year_of_minutes_is_joined_to_hours(tmp_path: Path) -> None:
     """The plotting timeframe that document B names: 1m to 1h."""
     count = 525_600
-    flat = np.zeros(count)
+    flat, no = np.zeros(count), np.zeros(count, dtype=bool)
     path = journal(
-        tmp_path, timestamp=START_MS + MINUTE_MS * np.arange(count), price=flat + 5.0, entry_signal=flat > 0,
-        exit_signal=flat > 0, in_position=flat > 0, position_size=flat, capital=flat + 9.0, drawdown=flat, sma_2_1m=flat,
+        tmp_path, timestamp=START_MS + MINUTE_MS * np.arange(count), price=flat + 5.0, entry_signal=no,
+        exit_signal=no, in_position=no, position_size=flat, capital=flat + 9.0, drawdown=flat, sma_2_1m=flat,
     )  # fmt: skip
     report = journal_report(path)
     assert (report.run.timeframe, report.symbols[0].bars.time.count) == ("1h", 8_760)
