@@ -226,6 +226,12 @@ extends: base.yaml => extends: "base.yaml" is not allowed; a path relative to th
 control: {{token: hunter2}} => control.token: [hidden] is not allowed; ${{env:NAME}}, which stands for the environment's variable NAME, or nothing; a file holds no secret itself
 feed: {{key_id: x}} => feed.key_id: [hidden] is not allowed; ${{env:NAME}}, which stands for the environment's variable NAME, or nothing; a file holds no secret itself
 feed: {{key_id: '${{env:A}}', key_secret: x}} => feed.key_secret: [hidden] is not allowed; ${{env:NAME}}, which stands for the environment's variable NAME, or nothing; a file holds no secret itself
+journal: on => journal: "on" is not allowed; a section with enabled
+journal: {{enabled: 1}} => journal.enabled: 1 is not allowed; true or false
+diagnostics: full => diagnostics: "full" is not allowed; a section with band, annualise, regime_bars
+diagnostics: {{band: x}} => diagnostics.band: "x" is not allowed; true or false
+diagnostics: {{annualise: 365}} => diagnostics.annualise: 365 is not allowed; true or false
+diagnostics: {{regime_bars: 5001}} => diagnostics.regime_bars: 5001 is not allowed; a whole number from 0 to 5000
 """  # noqa: E501  a table: one case a line
 CASES = [tuple(line.split(" => ")) for line in WRONG.strip().splitlines()]
 
