@@ -32,7 +32,7 @@ _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _STORED_NAME = re.compile(r"(?P<symbol>.+)_(?P<timeframe>[1-9][0-9]{0,4}[smhdw])\.parquet")
 _TS_MS_MAX = 2**62 // NS_PER_MS
 _ROW_GROUP_ROWS = 131_072
-_FRAME_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+FRAME_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 def path_of(home: Path, symbol: str, timeframe: str) -> Path:
@@ -64,6 +64,9 @@ def read_bars(path: Path, symbol: str, timeframe: str, start_ns: int | None = No
     InputMissingError where there is no such file, DataError where it is damaged, has other columns, is out of order or
     finer than the timeframe, or holds a bar that cannot be. Never a bar is left out silently.
     """
+    timeframe_ns(timeframe)
+    if not path.exists():
+        raise missing(path, symbol, timeframe)
     try:
         return _read_bars(path, symbol, timeframe, (start_ns, end_ns))
     except DataError:
@@ -73,8 +76,13 @@ def read_bars(path: Path, symbol: str, timeframe: str, start_ns: int | None = No
 
 
 def _read_bars(path: Path, symbol: str, timeframe: str, span: tuple[int | None, int | None]) -> Bars:
+    return bars_of(path, _read_frame(path, span), symbol, timeframe)
+
+
+def bars_of(path: Path | str, frame: pl.DataFrame, symbol: str, timeframe: str) -> Bars:
+    """The bars of a frame that was read from `path`, checked as `read_bars` says."""
     step_ns = timeframe_ns(timeframe)
-    frame = _read_frame(path, symbol, timeframe, span)
+    _refuse_other_columns(path, frame, symbol, timeframe)
     ts_ns = _times_ns(path, frame)
     _refuse_disorder(path, ts_ns, step_ns)
     bars = Bars(symbol, timeframe, ts_ns, *(_own(frame[field]) for field in FIELDS))
@@ -171,7 +179,7 @@ def _metadata(path: Path) -> dict[str, str]:
             return pl.read_parquet_metadata(file)
     except PermissionError:
         raise _not_readable(path) from None
-    except _FRAME_ERRORS as error:
+    except FRAME_ERRORS as error:
         raise damaged(path, error) from None
 
 
@@ -196,8 +204,10 @@ def _stored_instead(path: Path, symbol: str, timeframe: str) -> str:
     return f". Did you mean {names[near[0]]}?" if near else ""
 
 
-def shown(path: Path) -> str:
-    """Return a stored file as users know it, from `data/` on; another one whole."""
+def shown(path: Path | str) -> str:
+    """Return a stored file as users know it, from `data/` on; another one, or an address, whole."""
+    if isinstance(path, str):
+        return path
     inside = path.parts[-3:]
     return "/".join(inside) if len(inside) == 3 and inside[0] == "data" else str(path)
 
@@ -221,28 +231,33 @@ def _read_range(path: Path, start_ns: int | None, end_ns: int | None) -> pl.Data
     polars passes over row groups by the least and greatest time that the footer tells of each.
     """
     with path.open("rb") as file:
-        frame = pl.scan_parquet(file)
-        if dict(frame.collect_schema()) == SCHEMA:
-            ts, inside = pl.col("ts"), pl.lit(value=True)
-            if start_ns is not None:
-                inside &= ts >= -(-start_ns // NS_PER_MS)
-            if end_ns is not None:
-                inside &= ts < -(-end_ns // NS_PER_MS)
-            frame = frame.filter(inside | ts.is_null())
-        return frame.collect()
+        return rows_in(pl.scan_parquet(file), start_ns, end_ns)
 
 
-def _read_frame(path: Path, symbol: str, timeframe: str, span: tuple[int | None, int | None]) -> pl.DataFrame:
-    if not path.exists():
-        raise missing(path, symbol, timeframe)
+def rows_in(frame: pl.LazyFrame, start_ns: int | None, end_ns: int | None) -> pl.DataFrame:
+    """Collect the rows of a range, and those without a time; raises what polars raises."""
+    if dict(frame.collect_schema()) == SCHEMA:
+        ts, inside = pl.col("ts"), pl.lit(value=True)
+        if start_ns is not None:
+            inside &= ts >= -(-start_ns // NS_PER_MS)
+        if end_ns is not None:
+            inside &= ts < -(-end_ns // NS_PER_MS)
+        frame = frame.filter(inside | ts.is_null())
+    return frame.collect()
+
+
+def _read_frame(path: Path, span: tuple[int | None, int | None]) -> pl.DataFrame:
     if path.is_dir():
         raise DataError(f"{shown(path)} is a directory", remedy="Move it away and import the data.")
     try:
-        frame = read_parquet(path) if span == (None, None) else _read_range(path, *span)
+        return read_parquet(path) if span == (None, None) else _read_range(path, *span)
     except PermissionError:
         raise _not_readable(path) from None
-    except _FRAME_ERRORS as error:
+    except FRAME_ERRORS as error:
         raise damaged(path, error) from None
+
+
+def _refuse_other_columns(path: Path | str, frame: pl.DataFrame, symbol: str, timeframe: str) -> None:
     found = dict(frame.schema)
     if found != SCHEMA:
         wrong = [name for name in (*SCHEMA, *found) if found.get(name) != SCHEMA.get(name)] or list(found)
@@ -256,7 +271,6 @@ def _read_frame(path: Path, symbol: str, timeframe: str, span: tuple[int | None,
         if frame[name].null_count():
             row = int(frame[name].is_null().arg_max() or 0) + 1
             raise _unsound(path, f"row {row} has no {name}")
-    return frame
 
 
 def _own(column: pl.Series) -> NDArray[Any]:
@@ -267,14 +281,14 @@ def _own(column: pl.Series) -> NDArray[Any]:
     return np.concatenate(chunks)
 
 
-def _times_ns(path: Path, frame: pl.DataFrame) -> IntColumn:
+def _times_ns(path: Path | str, frame: pl.DataFrame) -> IntColumn:
     ts_ms = _own(frame["ts"])
     if len(ts_ms) and not -_TS_MS_MAX < int(ts_ms.min()) <= int(ts_ms.max()) < _TS_MS_MAX:
         raise _unsound(path, "ts does not hold UTC milliseconds")
     return ts_ms * np.int64(NS_PER_MS)
 
 
-def _refuse_disorder(path: Path, ts_ns: IntColumn, step_ns: int) -> None:
+def _refuse_disorder(path: Path | str, ts_ns: IntColumn, step_ns: int) -> None:
     if len(ts_ns) < 2:
         return
     steps = np.diff(ts_ns)
@@ -285,7 +299,7 @@ def _refuse_disorder(path: Path, ts_ns: IntColumn, step_ns: int) -> None:
     raise _unsound(path, f"the time of row {row} {problem} that of row {row - 1}")
 
 
-def _refuse_impossible(path: Path, bars: Bars) -> None:
+def _refuse_impossible(path: Path | str, bars: Bars) -> None:
     """Refuse prices and volumes that cannot be. Comparisons with NaN are false, so it fails them as well."""
     possible = bars.low > 0.0
     possible &= bars.high < np.inf
@@ -302,7 +316,7 @@ def _refuse_impossible(path: Path, bars: Bars) -> None:
         raise _unsound(path, f"the bar of {moment} cannot be: {values}")
 
 
-def _unsound(path: Path, problem: str) -> DataError:
+def _unsound(path: Path | str, problem: str) -> DataError:
     return DataError(
         f"{shown(path)}: {problem}",
         remedy=f"Run: tapewright data check {path}, then import the source again, with --repair if need be.",

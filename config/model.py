@@ -18,13 +18,15 @@ DownloadExchange = Literal["BINANCE_FUTURES", "BINANCE"]
 class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a backtest downloads bars that are not stored, and from where.
 
-    `lookback_bars` are fetched before the start too. `rest` replaces the venue's own address.
+    `lookback_bars` are fetched before the start too. `rest` replaces the venue's own address. `bank` is a folder,
+    relative to the home, or an `s3://` address, from which bars are read in place of the home's own.
     """
 
     download: Download = "never"
     exchange: DownloadExchange = "BINANCE_FUTURES"
     rest: str = ""
     lookback_bars: int = 0
+    bank: str = ""
 
 
 class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -230,6 +230,12 @@ def latency(sheet: Sheet) -> None:
             sheet.note(("book", name), "given together with book.latency_file, which tells it; give one of them")
 
 
+def bank(sheet: Sheet) -> None:
+    """What is downloaded is stored under the home folder, and a bank is only read."""
+    if sheet.value("data", "bank") and sheet.value("data", "download") == "missing":
+        sheet.note(("data", "bank"), "given together with data.download, which stores under the home; give one of them")
+
+
 def secrets(sheet: Sheet) -> None:
     """Secrets come from a file or from the environment, a key's two halves together."""
     for section, file, names in (("feed", "key_file", ("key_id", "key_secret")), ("control", "token_file", ("token",))):
@@ -294,6 +300,7 @@ RULES: tuple[Callable[[Sheet], None], ...] = (
     sizing,
     slippage,
     latency,
+    bank,
     secrets,
     tiers,
     capacity,

@@ -80,6 +80,11 @@ HTTP_ADDRESS = Text(
     rf"(?:https?://{HOST})?", "an http:// or https:// address such as http://127.0.0.1:8080, or nothing"
 )
 
+BANK = Text(
+    r"(?:s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[!-~]{0,1000})?|(?![A-Za-z0-9]+://)[^\x00-\x1f]{0,4096})",
+    "a path relative to the home folder, an address such as s3://bucket/folder, or nothing",
+)
+
 DATA = section_of(
     DataConfig,
     "data",
@@ -103,6 +108,13 @@ DATA = section_of(
         Integer(0, 1_000_000),
         "So many bars before `start` are downloaded too.",
         "500",
+    ),
+    Field(
+        "bank",
+        BANK,
+        "Where bars are read from in place of the home's `data/raw`: another folder, or S3 with keys and endpoint of "
+        "the environment (`AWS_…`). It is only read.",
+        "s3://bars/binance",
     ),
 )
 

@@ -8,11 +8,10 @@ import google_crc32c
 import msgspec
 import numpy as np
 
-from adapters.bar_files import path_of
-from adapters.funding_files import funding_path, mark_path
+from adapters.bar_bank import S3
 from config.document import to_document
 from config.model import RunConfig
-from daemon.markets import load_market
+from daemon.markets import load_market, market_files
 from engine.bars import Bars
 from engine.market import Market
 
@@ -55,14 +54,10 @@ class KeptMarkets:
 
 def _key(home: Path, symbol: str, config: RunConfig) -> object:
     """All that a market is made of: its files as they lie there, and the config without its strategies."""
-    funding = config.funding
-    paths = [
-        path_of(home, symbol, config.timeframe),
-        home / funding.file.format(symbol=symbol) if funding.file else funding_path(home, symbol),
-        home / funding.mark_file.format(symbol=symbol) if funding.mark_file else mark_path(home, symbol),
-    ]
+    paths = market_files(home, symbol, config)
     rest = msgspec.structs.replace(config, strategies=(), indicators=(), source="")
-    return [_stamp(path) for path in paths], [str(path) for path in paths], to_document(rest)
+    seen = object() if config.data.bank.startswith(S3) else None  # like nothing else: what lies there is not known
+    return [_stamp(path) for path in paths], [str(path) for path in paths], to_document(rest), seen
 
 
 def _stamp(path: Path) -> Stamp:

@@ -8,10 +8,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeAlias
 
+from adapters.bar_bank import S3, bank_path, read_bank
 from adapters.bar_files import path_of, read_bars
 from adapters.bar_quality import time_text
 from adapters.funding_files import funding_path, mark_path, read_funding_table
-from adapters.instrument_files import StoredInstrument, read_instrument
+from adapters.instrument_files import StoredInstrument, instrument_path, read_instrument
 from config.model import InstrumentOverride, RunConfig
 from engine.bars import Bars
 from engine.errors import DataError, InputMissingError
@@ -28,14 +29,29 @@ _NOISE_ULPS = 2
 
 def load_bars(home: Path, symbol: str, config: RunConfig) -> Bars:
     """The stored bars of a symbol inside the config's dates; raises InputMissingError where there are none."""
-    path = path_of(home, symbol, config.timeframe)
-    bars = read_bars(path, symbol, config.timeframe, config.start_ns, config.end_ns)
+    path, bank, span = path_of(home, symbol, config.timeframe), config.data.bank, (config.start_ns, config.end_ns)
+    if bank:
+        bars = read_bank(home, bank, symbol, config.timeframe, *span)
+    else:
+        bars = read_bars(path, symbol, config.timeframe, *span)
     if not len(bars):
         raise InputMissingError(
-            f"{path}: no bars between start and end",
+            f"{bank or path}: no bars between start and end",
             remedy="See what there is with: tapewright data check; then correct start and end in the config.",
         )
     return bars
+
+
+def market_files(home: Path, symbol: str, config: RunConfig) -> list[Path]:
+    """The files that a market is made of, there or not."""
+    funding, bank = config.funding, config.data.bank
+    is_folder = bank and not bank.startswith(S3)
+    return [
+        (bank_path(home, bank, symbol, config.timeframe) if is_folder else path_of(home, symbol, config.timeframe)),
+        instrument_path(home, symbol),
+        home / funding.file.format(symbol=symbol) if funding.file else funding_path(home, symbol),
+        home / funding.mark_file.format(symbol=symbol) if funding.mark_file else mark_path(home, symbol),
+    ]
 
 
 def instrument_of(
@@ -138,7 +154,8 @@ def load_market(home: Path, symbol: str, config: RunConfig) -> tuple[Market, lis
     instrument = instrument_of(bars, override, config.settings.cash_decimals, listed)
     funding, line = funding_of(home, bars, config.funding)
     steps = f"tick {instrument.tick_size:f}, lot {instrument.lot_size:f}"
-    lines = [f"{symbol}: {instrument.kind}, {steps}, {_origin(instrument, override, listed)}"]
+    lines = [f"{symbol}: bars from {config.data.bank}"] if config.data.bank else []
+    lines += [f"{symbol}: {instrument.kind}, {steps}, {_origin(instrument, override, listed)}"]
     if instrument.kind == "spot" and funding is not None:
         raise DataError(
             f"{symbol}: funding is enabled, but a spot instrument pays none",

@@ -166,10 +166,12 @@ instruments: {{BTCUSDT: {{tiers: [{{notional_floor: 0, maintenance_rate: 0, main
 instruments: {{BTCUSDT: {{tiers: [{{notional_floor: 5, maintenance_rate: 0}}]}}}} => instruments.BTCUSDT.tiers[0].notional_floor: 5 is not allowed; the first tier begins at 0
 instruments: {{BTCUSDT: {{tiers: [{{notional_floor: 0, maintenance_rate: 0}}, {{notional_floor: 0, maintenance_rate: 0}}]}}}} => instruments.BTCUSDT.tiers[1].notional_floor: 0 is not allowed; more than the tier before (0)
 instruments: {{BTCUSDT: {{tiers: 1}}}} => instruments.BTCUSDT.tiers: 1 is not allowed; a list of values, each a section with notional_floor, maintenance_rate, maintenance_amount
-data: missing => data: "missing" is not allowed; a section with download, exchange, rest, lookback_bars
+data: missing => data: "missing" is not allowed; a section with download, exchange, rest, lookback_bars, bank
 data: {{download: mising}} => data.download: "mising" is not allowed; one of never, missing; did you mean "missing"?
 data: {{exchange: BYBIT}} => data.exchange: "BYBIT" is not allowed; one of BINANCE_FUTURES, BINANCE
 data: {{rest: 127.0.0.1:8080}} => data.rest: "127.0.0.1:8080" is not allowed; {REST}
+data: {{bank: 's4://x'}} => data.bank: "s4://x" is not allowed; a path relative to the home folder, an address such as s3://bucket/folder, or nothing
+data: {{bank: b, download: missing}} => data.bank: given together with data.download, which stores under the home; give one of them
 data: {{lookback_bars: -1}} => data.lookback_bars: -1 is not allowed; a whole number from 0 to 1000000
 feed: BINANCE => feed: "BINANCE" is not allowed; a section with exchange, channels, rest, websocket, first_message_seconds, stale_book_seconds, stale_trades_seconds, stale_ticker_seconds, stale_funding_seconds, stale_open_interest_seconds, keep_raw, key_file, key_id, key_secret
 feed: {{exchange: BINANCE_FUTURE}} => feed.exchange: "BINANCE_FUTURE" is not allowed; one of {EXCHANGES}; did you mean "BINANCE_FUTURES"?
@@ -224,6 +226,12 @@ extends: base.yaml => extends: "base.yaml" is not allowed; a path relative to th
 control: {{token: hunter2}} => control.token: [hidden] is not allowed; ${{env:NAME}}, which stands for the environment's variable NAME, or nothing; a file holds no secret itself
 feed: {{key_id: x}} => feed.key_id: [hidden] is not allowed; ${{env:NAME}}, which stands for the environment's variable NAME, or nothing; a file holds no secret itself
 feed: {{key_id: '${{env:A}}', key_secret: x}} => feed.key_secret: [hidden] is not allowed; ${{env:NAME}}, which stands for the environment's variable NAME, or nothing; a file holds no secret itself
+journal: on => journal: "on" is not allowed; a section with enabled
+journal: {{enabled: 1}} => journal.enabled: 1 is not allowed; true or false
+diagnostics: full => diagnostics: "full" is not allowed; a section with band, annualise, regime_bars
+diagnostics: {{band: x}} => diagnostics.band: "x" is not allowed; true or false
+diagnostics: {{annualise: 365}} => diagnostics.annualise: 365 is not allowed; true or false
+diagnostics: {{regime_bars: 5001}} => diagnostics.regime_bars: 5001 is not allowed; a whole number from 0 to 5000
 """  # noqa: E501  a table: one case a line
 CASES = [tuple(line.split(" => ")) for line in WRONG.strip().splitlines()]
 
