@@ -10,6 +10,7 @@ import numpy as np
 
 from adapters.bar_files import path_of
 from adapters.funding_files import funding_path, mark_path
+from adapters.instrument_files import instrument_path
 from config.document import to_document
 from config.model import RunConfig
 from daemon.markets import load_market
@@ -41,10 +42,10 @@ class KeptMarkets:
         key = _key(home, symbol, config)
         kept = self._kept.get(symbol)
         if kept is not None and kept.key == key and _checksum(kept.market.bars) == kept.checksum:
-            return kept.market, kept.lines
+            return kept.market, list(kept.lines)
         self._kept.pop(symbol, None)
         market, lines = load_market(home, symbol, config)
-        self._kept[symbol] = _Kept(key, _checksum(market.bars), market, lines)
+        self._kept[symbol] = _Kept(key, _checksum(market.bars), market, list(lines))
         return market, lines
 
     def forget_but(self, symbols: tuple[str, ...]) -> None:
@@ -58,6 +59,7 @@ def _key(home: Path, symbol: str, config: RunConfig) -> object:
     funding = config.funding
     paths = [
         path_of(home, symbol, config.timeframe),
+        instrument_path(home, symbol),
         home / funding.file.format(symbol=symbol) if funding.file else funding_path(home, symbol),
         home / funding.mark_file.format(symbol=symbol) if funding.mark_file else mark_path(home, symbol),
     ]
