@@ -24,8 +24,8 @@ _NOT_COMPARED = frozenset({"run_id", "folder", "journals", "symbol_results", "re
 
 
 def watch_backtest(
-    home: Path, config_file: Path, overrides: Sequence[str], strategy: str | None, like: Sequence[str], *, as_json: bool,
-    with_report: bool,
+    home: Path, config_file: Path, overrides: Sequence[str], strategy: str | None, like: Sequence[str], *,
+    as_json: bool, with_report: bool,
 ) -> None:  # fmt: skip
     """Run, and run again at each save, until Ctrl-C, which ends it with 0.
 
