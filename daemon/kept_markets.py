@@ -40,10 +40,10 @@ class KeptMarkets:
         key = _key(home, symbol, config)
         kept = self._kept.get(symbol)
         if kept is not None and kept.key == key and _checksum(kept.market.bars) == kept.checksum:
-            return kept.market, kept.lines
+            return kept.market, list(kept.lines)
         self._kept.pop(symbol, None)
         market, lines = load_market(home, symbol, config)
-        self._kept[symbol] = _Kept(key, _checksum(market.bars), market, lines)
+        self._kept[symbol] = _Kept(key, _checksum(market.bars), market, list(lines))
         return market, lines
 
     def forget_but(self, symbols: tuple[str, ...]) -> None:

@@ -39,13 +39,15 @@ class Rerunner:
     """Runs one config as often as it is told to. Strategies are loaded anew each time, bars when they have changed."""
 
     def __init__(
-        self, home: Path, config_file: Path, overrides: Sequence[str], strategy: str | None, stages: Stages
+        self, home: Path, config_file: Path, overrides: Sequence[str], strategy: str | None, stages: Stages,
+        like: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self._home = home
         self._config_file = config_file
         self._overrides = overrides
         self._strategy = strategy
         self._stages = stages
+        self._like = like
         self._markets = KeptMarkets()
         self._configs = {config_file}
         self._words: frozenset[str] = frozenset()  # names that the config gives to strategies, empty: not known
@@ -74,7 +76,7 @@ class Rerunner:
         try:
             config = self._load()
             self._markets.forget_but(config.symbols)
-            report = backtest(self._home, config, self._stages, load=self._markets.load)
+            report = backtest(self._home, config, self._stages, like=self._like, load=self._markets.load)
         except TapewrightError as error:
             return Rerun(self.count, tuple(saved), time.perf_counter() - begun, error=error)
         finally:

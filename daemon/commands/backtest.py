@@ -42,13 +42,6 @@ def backtest(
     ] = False,
 ) -> None:
     """Run a config as a backtest on the bars stored under the home folder."""
-    if watch:
-        from daemon.commands.backtest_watch import watch_backtest
-
-        watch_backtest(
-            context.obj.home, config_file, settings or (), strategy, as_json=as_json, with_report=with_report
-        )
-        return
     from config.loader import load
     from daemon.memory import keep_freed_memory
     from daemon.stages import Quiet, Terminal
@@ -56,6 +49,13 @@ def backtest(
     keep_freed_memory()
     stages = Quiet() if as_json else Terminal()
     packages = checked_packages(like or ())
+    if watch:
+        from daemon.commands.backtest_watch import watch_backtest
+
+        watch_backtest(
+            context.obj.home, config_file, settings or (), strategy, packages, as_json=as_json, with_report=with_report
+        )
+        return
     config = load(config_file, overrides=settings or (), strategy=strategy)
     stages.stage(f"Config loaded ({config_file})")
     from daemon.app import backtest as run_backtest

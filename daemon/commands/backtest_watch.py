@@ -13,7 +13,7 @@ import typer
 
 from adapters.summary import summary_rows
 from daemon.app import BacktestReport
-from daemon.commands.backtest import as_document, print_summary, write_reports
+from daemon.commands.backtest import as_document, print_like, print_summary, write_reports
 from daemon.rerunning import Rerun, Rerunner, rerun_on_save
 from daemon.stages import Quiet, Stages, Terminal
 from engine.errors import InputMissingError, TapewrightError
@@ -24,8 +24,9 @@ _NOT_COMPARED = frozenset({"run_id", "folder", "journals", "symbol_results", "re
 
 
 def watch_backtest(
-    home: Path, config_file: Path, overrides: Sequence[str], strategy: str | None, *, as_json: bool, with_report: bool
-) -> None:
+    home: Path, config_file: Path, overrides: Sequence[str], strategy: str | None, like: Sequence[str], *,
+    as_json: bool, with_report: bool,
+) -> None:  # fmt: skip
     """Run, and run again at each save, until Ctrl-C, which ends it with 0.
 
     Raises InputMissingError where there is no config to begin with; every later trouble is shown, and waited out.
@@ -36,7 +37,7 @@ def watch_backtest(
             remedy="Give the path of a config file; `config/defaults/backtest.yaml` is one to copy.",
         )
     stages: Stages = Quiet() if as_json else Terminal()
-    rerunner = Rerunner(home, config_file, overrides, strategy, Quiet() if as_json else _FirstRun(stages))
+    rerunner = Rerunner(home, config_file, overrides, strategy, Quiet() if as_json else _FirstRun(stages), like)
     shown = _Json(with_report=with_report) if as_json else _Screen(home, with_report=with_report)
     rerun_on_save(rerunner, shown.tell)
 
@@ -89,6 +90,7 @@ class _Screen:
         before, self._rows = self._rows, rows
         if before is None:
             print_summary(report)
+            print_like(report.metrics)
         else:
             typer.echo("\n".join([*_changes(before, rows), f"  {seconds:.2f} s, {_shown(report.folder, self._home)}"]))
         if self._with_report:

@@ -28,7 +28,7 @@ from engine.lookahead.observed import Outcome
 from engine.lookahead.worlds import POISONS, closes_of
 from engine.replay import StrategyRun, texts_of
 from strategies.plugins import Plugin, load_named
-from strategies.registry import Registry
+from strategies.registry import SHIPPED, Registry
 
 CUTS = 12
 SEED = 1
@@ -96,6 +96,7 @@ class _Check:
     ) -> None:  # fmt: skip
         self._worlds = worlds
         self._runs = runs
+        self._plugins = plugins
         self._stages = stages
         self._bars = bars
         self.made = 0
@@ -128,7 +129,7 @@ class _Check:
         for place, moment in enumerate(self.cuts):
             worlds.append(self._worlds.with_other_later(moment, POISONS[place % len(POISONS)]))
             worlds.append(self._worlds.without_later(moment))
-        has_files = self._worlds.uses_own_files()
+        has_files = self._has_own_code()
         self._total = self.made + len(worlds) + has_files
         for world in worlds:
             self._try(world)
@@ -136,6 +137,13 @@ class _Check:
         if has_files:
             self._try_files()
         self._tell_progress(self._total)
+
+    def _has_own_code(self) -> bool:
+        """Whether any code but the shipped runs."""
+        paths = [Path(file.path) for run in self._runs for file in run.strategy.files]
+        paths += [plugin.path for plugin in self._plugins]
+        shipped = [SHIPPED / name for name in ("builtins", "entry", "exit")]
+        return any(path.resolve().parent not in shipped for path in paths)
 
     def _outcome(self, world: World) -> Outcome:
         found = world.make().observe(world.until_ns)

@@ -21,7 +21,7 @@ from engine.lookahead.worlds import Poison, copied, cut, other_bars, poisoned
 from engine.market import Market
 from engine.replay import texts_of
 from strategies.plugins import load_named
-from strategies.registry import SHIPPED, Registry
+from strategies.registry import Registry
 
 
 class World(msgspec.Struct, frozen=True):
@@ -72,11 +72,6 @@ class Worlds:
             "with other bars in the stored files",
             lambda: self._run(ObservedReplay, copied(self._markets), folder),
         )
-
-    def uses_own_files(self) -> bool:
-        """Whether any code but the shipped runs."""
-        home = self._home / "strategies"
-        return home.is_dir() and home.resolve() != SHIPPED and any(home.rglob("*.py"))
 
     @contextlib.contextmanager
     def other_home(self, folder: Path) -> Iterator[None]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.bar_files import path_of, write_bars
@@ -129,6 +130,10 @@ def signals(ctx):
     coming = np.append(close[1:], np.nan)  # here
     average = ctx.ind.sma(close, 20)
     return {'buy': coming > average, 'sell': coming < average, 'size': 1.0}
+""",
+    "later_level": """def signals(ctx):
+    level = ctx.close[2000]  # here
+    return {'buy': ctx.close < level, 'sell': ctx.close > level, 'size': 1.0}
 """,
     "remembered": """def on_bar(ctx, i):
     if ctx.state.pop('rise', False) and ctx.position.size == 0:
@@ -358,6 +363,19 @@ def test_the_shipped_pair_is_clean_on_two_markets_and_higher_bars(
         encoding="utf-8",
     )
     code, found = _check(home, capsys, config="two.yaml")
+    assert (code, found["findings"], found["idle"]) == (0, [], [])
+
+
+def test_a_market_that_begins_later_is_no_finding(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bars = synthesize("LATE", "1m", BARS, 6)
+    columns = {name: getattr(bars, name)[1_000:] for name in ("ts_ns", "open", "high", "low", "close", "volume")}
+    write_bars(path_of(home, "LATE", "1m"), msgspec.structs.replace(bars, **columns))
+    (home / "late.yaml").write_text(
+        "symbols: [SYNTH, LATE]\ntimeframe: 1m\nstrategies: [ema_cross, ema_cross_signals]\n"
+        "funding: {enabled: true, rate: 0.0001}\n",
+        encoding="utf-8",
+    )
+    code, found = _check(home, capsys, config="late.yaml")
     assert (code, found["findings"], found["idle"]) == (0, [], [])
 
 
