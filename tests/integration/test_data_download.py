@@ -131,7 +131,7 @@ def import_real(home: Path, history: History) -> None:
 FAULTS = (
     ("limited@0:1",),
     ("banned@0:1",),
-    ("broken@0:0.1",),
+    ("broken@0:1",),
     ("slow@0:0.1/2",),
     ("refused@0.1:0.1",),
     ("rest_reset@0:2",),
