@@ -19,6 +19,7 @@ from config.model import (
     DiagnosticsConfig,
     InstrumentOverride,
     JournalConfig,
+    ReportConfig,
     RunConfig,
     StrategyEntry,
     StrategyPart,
@@ -65,6 +66,7 @@ def build(values: dict[str, Any], source: str) -> RunConfig:
         instruments={symbol: _override(given) for symbol, given in values.get("instruments", {}).items()},
         data=DataConfig(**values.get("data", {})),
         journal=JournalConfig(**values.get("journal", {})),
+        report=_report(values.get("report", {})),
         diagnostics=DiagnosticsConfig(**values.get("diagnostics", {})),
         mode=mode,
         source=values.get("source", source),
@@ -122,3 +124,7 @@ def _strategy(entry: dict[str, Any]) -> StrategyEntry:
 def _override(given: dict[str, Any]) -> InstrumentOverride:
     tiers = tuple(MarginTier(**tier) for tier in given.get("tiers", ()))
     return InstrumentOverride(**{**given, "tiers": tiers})
+
+
+def _report(given: dict[str, Any]) -> ReportConfig:
+    return ReportConfig(tuple(given["files"])) if "files" in given else ReportConfig()

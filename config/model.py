@@ -11,6 +11,7 @@ from config.daemon_model import DaemonConfig
 from engine.settings import Funding, InstrumentKind, MarginTier, RunSettings, Sizing
 
 Mode = Literal["backtest", "paper"]
+ReportKind = Literal["png", "html", "pdf"]
 Download = Literal["never", "missing"]
 DownloadExchange = Literal["BINANCE_FUTURES", "BINANCE"]
 
@@ -33,6 +34,12 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a backtest writes a bar journal for each of its symbols."""
 
     enabled: bool = True
+
+
+class ReportConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which files `tapewright backtest` makes to look at: png (`equity.png`, `drawdown.png`), html, pdf."""
+
+    files: tuple[ReportKind, ...] = ("png", "html")
 
 
 class DiagnosticsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,6 +114,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instruments: dict[str, InstrumentOverride] = {}
     data: DataConfig = DataConfig()
     journal: JournalConfig = JournalConfig()
+    report: ReportConfig = ReportConfig()
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
     mode: Mode = "backtest"
     source: str = ""

@@ -11,7 +11,7 @@ from typing import get_args, get_type_hints
 import msgspec
 
 from config.kinds import Choice, Field, Flag, Integer, ListOf, Number, Text, section_of
-from config.model import DataConfig, DiagnosticsConfig, InstrumentOverride, JournalConfig
+from config.model import DataConfig, DiagnosticsConfig, InstrumentOverride, JournalConfig, ReportConfig, ReportKind
 from engine.settings import (
     BookExecution,
     Commission,
@@ -141,6 +141,18 @@ DIAGNOSTICS = section_of(
         Integer(0, 5_000),
         "How many bars back a market regime looks; 0: those of a day, at least 20 and at most 1,440.",
         "96",
+    ),
+)
+
+REPORT = section_of(
+    ReportConfig,
+    "report",
+    "What `tapewright backtest` makes to look at. `--report` makes all of it, `--no-report` nothing.",
+    Field(
+        "files",
+        ListOf(Choice(get_args(ReportKind)), unique=True),
+        "`png`: equity.png and drawdown.png; `html`: report.html, which opens from disk; `pdf`: report.pdf.",
+        "[png, html, pdf]",
     ),
 )
 

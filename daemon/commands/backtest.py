@@ -13,11 +13,14 @@ import typer
 from engine.errors import TapewrightError
 
 if TYPE_CHECKING:
+    from config.model import RunConfig
     from daemon.app import BacktestReport
     from daemon.replaying import ReplayReport
     from daemon.stages import Stages
     from daemon.symbol_outputs import SymbolOutput
     from engine.figures.metrics import Metrics
+
+ALL_KINDS = ("png", "html", "pdf")
 
 
 def backtest(
@@ -31,8 +34,9 @@ def backtest(
     strategy: Annotated[str | None, typer.Option(metavar="NAME", help="The strategy to run.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     with_report: Annotated[
-        bool, typer.Option("--report", help="Write equity.png, drawdown.png, report.pdf and report.html too.")
-    ] = False,
+        bool | None,
+        typer.Option("--report/--no-report", help="All of png, html and pdf, or nothing; else what the config says."),
+    ] = None,
     like: Annotated[
         list[str] | None,
         typer.Option(metavar="PACKAGE", help="Figures by the definitions of quantstats, backtesting.py, freqtrade."),
@@ -53,15 +57,19 @@ def backtest(
         from daemon.commands.backtest_watch import watch_backtest
 
         watch_backtest(
-            context.obj.home, config_file, settings or (), strategy, packages, as_json=as_json, with_report=with_report
-        )
+            context.obj.home, config_file, settings or (), strategy, packages, as_json=as_json,
+            with_report=bool(with_report),
+        )  # fmt: skip
         return
     config = load(config_file, overrides=settings or (), strategy=strategy)
     stages.stage(f"Config loaded ({config_file})")
     from daemon.app import backtest as run_backtest
 
     report = run_backtest(context.obj.home, config, stages, like=packages)
-    written, trouble = write_reports(report, stages) if with_report else ({}, None)
+    written, trouble = write_reports(report, stages, report_kinds(config, with_report))
+    if trouble is not None and with_report is None:  # nobody has asked for it
+        stages.stage(f"No report: {trouble.message}. {trouble.remedy}")
+        trouble = None
     if as_json:
         print(json.dumps(as_document(report) | written))
     else:
@@ -72,8 +80,19 @@ def backtest(
             raise each
 
 
-def write_reports(report: BacktestReport, stages: Stages) -> tuple[dict[str, Any], TapewrightError | None]:
+def report_kinds(config: RunConfig, is_asked: bool | None) -> tuple[str, ...]:  # noqa: FBT001
+    """Which of the report's files are to be written: all, none, or those of the config."""
+    if is_asked is None:
+        return config.report.files
+    return ALL_KINDS if is_asked else ()
+
+
+def write_reports(
+    report: BacktestReport, stages: Stages, kinds: Sequence[str] = ALL_KINDS
+) -> tuple[dict[str, Any], TapewrightError | None]:
     """Write the report's files; what `--json` says of them, and what hindered it: the run is told of all the same."""
+    if not kinds:
+        return {}, None
     import time
 
     from adapters.report.files import write_report
@@ -87,7 +106,7 @@ def write_reports(report: BacktestReport, stages: Stages) -> tuple[dict[str, Any
     given += [(output.folder, symbol_report_input(output)) for output in report.symbols]
     for folder, own in given:
         try:
-            files += write_report(folder, own)
+            files += write_report(folder, own, kinds)
         except TapewrightError as error:
             trouble = trouble or error
         else:

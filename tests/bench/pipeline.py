@@ -84,7 +84,7 @@ def whole_section(home: Path, repeats: int) -> Section:
     """The command as a user starts it, from the first instruction to its end, bytecode kept as Python does."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPYCACHEPREFIX"] = str(home / "bytecode")
-    command = ["-c", _COMMAND, "--home", str(home), "backtest", str(home / "run.yaml"), "--json"]
+    command = ["-c", _COMMAND, "--home", str(home), "backtest", str(home / "run.yaml"), "--no-report", "--json"]
     runs, imports = [], []
     for turn in range(repeats + 1):
         found, bare = in_child(command, environment), in_child(["-c", _IMPORTS], environment)

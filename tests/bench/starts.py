@@ -57,7 +57,7 @@ def _environments(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 def _backtest(home: Path, environment: dict[str, str], strategy: str = "ema_cross") -> dict[str, Any]:
     """One run of the command, with what is left of the wall clock beside the stages that it times itself."""
-    command = ["--home", str(home), "backtest", str(home / _CONFIG), "--strategy", strategy, "--json"]
+    command = ["--home", str(home), "backtest", str(home / _CONFIG), "--strategy", strategy, "--no-report", "--json"]
     found = in_child(["-c", _COMMAND, *command], environment)
     staged = found["load_seconds"] + found["loop_seconds"] + found["write_seconds"]
     found["figures_seconds"] = found["total_seconds"] - staged

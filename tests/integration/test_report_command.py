@@ -39,11 +39,38 @@ def _newest(config: Path) -> Path:
     return max((config.parent / "results").iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
 
 
-def test_a_plain_backtest_writes_no_pictures(config: Path) -> None:
+FILES = {"equity.png", "drawdown.png", "report.pdf", "report.html"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "written"),
+    [
+        # what the command line or the config says | what is made of it: document B names the first three
+        ((), {"equity.png", "drawdown.png", "report.html"}),
+        (("--no-report",), set()),
+        (("--set", "report.files=[]"), set()),
+        (("--set", "report.files=[png]"), {"equity.png", "drawdown.png"}),
+        (("--set", "report.files=[]", "--report"), FILES),
+    ],
+)
+def test_what_a_backtest_leaves_to_look_at(
+    config: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], written: set[str]
+) -> None:
+    monkeypatch.setattr(page, "charts_script", lambda: "globalThis.LightweightCharts={};")
+    assert _backtest(config, *arguments) == 0
+    assert FILES & {file.name for file in _newest(config).iterdir()} == written
+
+
+def test_without_the_charts_a_backtest_that_was_not_asked_says_so_and_ends_well(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "javascript.lock.json").write_bytes((Path(page.__file__).parent / "javascript.lock.json").read_bytes())
+    monkeypatch.setattr(page, "_HERE", tmp_path)
     assert _backtest(config) == 0
-    assert not {"equity.png", "drawdown.png", "report.pdf", "report.html"} & {
-        file.name for file in _newest(config).iterdir()
-    }
+    told = capsys.readouterr()
+    assert "No report: report.html needs the charting library" in told.err
+    assert "uv sync --reinstall-package tapewright" in told.err
+    assert {"equity.png", "drawdown.png"} <= {file.name for file in _newest(config).iterdir()}
 
 
 def test_a_plain_backtest_loads_nothing_of_reports(config: Path) -> None:
@@ -55,7 +82,8 @@ def test_a_plain_backtest_loads_nothing_of_reports(config: Path) -> None:
         " print(code, found, file=sys.stderr)"
     )
     arguments = ["--home", str(config.parent), "backtest", str(config)]
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    plain = [*arguments, "--no-report"]
+    done = subprocess.run([sys.executable, "-c", script, *plain], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "0 []"
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments, "--report"], capture_output=True, text=True, check=True
