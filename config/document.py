@@ -40,6 +40,7 @@ def to_document(config: RunConfig) -> dict[str, Any]:
         "instruments": _plain(config.instruments),
         "data": _plain(config.data),
         "journal": _plain(config.journal),
+        "diagnostics": _plain(config.diagnostics),
         **(_plain(config.daemon) if config.mode == "paper" else {"store": _plain(config.daemon.store)}),
     }
     return {name: value for name, value in document.items() if value is not None}

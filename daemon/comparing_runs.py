@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from adapters.store import RunRow, StoreReader
-from adapters.store.comparing import Event, RunMoney, decisions, fills, money_of, shared_units
+from adapters.store.comparing import Event, decisions, fills, money_of, shared_units
 from adapters.tape.times import time_text
 from daemon.stored_figures import figures_of_stored
 from engine.figures.attribution import Attribution, Pair, Parts, TradeMoney, attribute
@@ -92,7 +92,7 @@ def compare(path: Path, first: str, second: str) -> Comparison:
             first=runs[0], second=runs[1], cash_decimals=shared.cash_decimals,
             config=tuple(config_differences(*(msgspec.json.decode(run.config) for run in runs))),
             code=tuple(_other_code(reader, *runs)),
-            figures=_figures(reader, runs, money, shared.cash_decimals), net=(money[0].net, money[1].net),
+            figures=_figures(reader, runs), net=(money[0].net, money[1].net),
             attribution=found, first_decision=_first_difference(reader, runs, decisions),
             first_fill=_first_difference(reader, runs, fills),
         )  # fmt: skip
@@ -183,15 +183,12 @@ def _other_code(reader: StoreReader, first: RunRow, second: RunRow) -> Iterator[
     yield from (name for name in one if name in other and one[name] != other[name])
 
 
-def _figures(
-    reader: StoreReader, runs: Sequence[RunRow], money: Sequence[RunMoney], cash_decimals: int
-) -> dict[str, tuple[Any, Any]]:  # fmt: skip
+def _figures(reader: StoreReader, runs: Sequence[RunRow]) -> dict[str, tuple[Any, Any]]:
     both: list[dict[str, Any]] = []
-    for run, own in zip(runs, money, strict=True):
-        slippage = own.slippage // 10 ** (cash_decimals - run.cash_decimals)
-        groups = as_json(figures_of_stored(reader, run, slippage))
+    for run in runs:
+        groups = as_json(figures_of_stored(reader, run))
         both.append({f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()})
-    return {name: (both[0][name], both[1][name]) for name in both[0]}
+    return {name: (value, both[1].get(name)) for name, value in both[0].items()}
 
 
 def _first_difference(reader: StoreReader, runs: tuple[RunRow, RunRow], events: _Events) -> EventDifference | None:

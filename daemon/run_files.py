@@ -39,7 +39,9 @@ def files_of(home: Path, name: str, symbols: list[str]) -> list[Path]:
     found = dict.fromkeys(_own(home, results / name))
     found |= dict.fromkeys(each for each in [journals / f"{name}.parquet"] if each.is_file())
     stamp = _STAMP.search(name)
-    for symbol in symbols if stamp and len(symbols) > 1 else []:
+    if stamp is None or len(symbols) < 2:  # one symbol's folder is the run's own
+        return list(found)
+    for symbol in symbols:
         for folder in results.glob(f"{_escaped(symbol)}_*{stamp[0]}"):  # all of a run's folders end alike
             if folder.is_dir() and _facts(folder).account == name:
                 found |= dict.fromkeys(_own(home, folder))

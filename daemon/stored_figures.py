@@ -1,6 +1,6 @@
 """The figures of a stored run, made of its rows as those of metrics.json were made of the run itself.
 
-What the store does not hold is null: the price of buying and holding.
+What the store does not hold is null: the price of buying and holding, what trades risked.
 """
 
 from __future__ import annotations
@@ -10,36 +10,78 @@ from decimal import Decimal
 from typing import get_args
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from adapters.store import RunRow, StoreReader, TradeRow
+from config.document import from_document
+from config.model import RunConfig
 from daemon.runs import equity_curve
+from engine.errors import TapewrightError
+from engine.figures.fill_costs import fill_costs
 from engine.figures.metrics import CostFigures, Metrics, metrics
 from engine.figures.money import from_units
 from engine.figures.trades import ExitReason, Trade
 from engine.instruments import Instrument
-from engine.reading import Scale, scale_of
+from engine.kernels import layout
+from engine.reading import MODELS, Scale, scale_of
+from engine.settings import Slippage
 
 _SAMPLES = "SELECT ts_ns, equity, exposure, margin FROM equity_curve WHERE run_id = ? ORDER BY n"
 _COSTS = """SELECT (SELECT coalesce(sum(fee), 0) FROM strategy_fills WHERE run_id = ?1),
     (SELECT coalesce(sum(payment), 0) FROM funding_payments WHERE run_id = ?1)"""
 _EXITS: dict[str, ExitReason] = {each: each for each in get_args(ExitReason)}
+_OPEN = """SELECT min(ts_ns) FROM strategy_fills WHERE run_id = ?1
+    AND trade_id NOT IN (SELECT trade_id FROM strategy_trades WHERE run_id = ?1) GROUP BY trade_id ORDER BY trade_id"""
+_FILLS = """SELECT instrument, lots, price_ticks, base_ticks, model FROM strategy_fills WHERE run_id = ?
+    ORDER BY seq, n"""
+_MODEL_CODES = {name: code for code, name in MODELS.items()}
 _FILL_TRADES = "SELECT trade_id FROM strategy_fills WHERE run_id = ?"
 
 
-def figures_of_stored(reader: StoreReader, run: RunRow, slippage: int | None = None) -> Metrics:
-    """Every figure of a run; `slippage` in its cash units, where it is known.
+def figures_of_stored(reader: StoreReader, run: RunRow) -> Metrics:
+    """Every figure of a run.
 
     They are of its stored samples: where only some are stored, peaks and drawdowns between them are not seen.
     """
-    samples, decimals = reader.integers(_SAMPLES, (run.run_id,), 4), run.cash_decimals
+    samples, decimals, config = reader.integers(_SAMPLES, (run.run_id,), 4), run.cash_decimals, _config(run)
     ((fees, funding),) = reader.integers(_COSTS, (run.run_id,), 2).tolist()
+    slippage = Slippage() if config is None else config.settings.slippage
+    lost = fill_costs(_fill_outputs(reader, run), tuple(scales_of(reader, run).values()), slippage)
     costs = CostFigures(
         fees=from_units(fees, decimals),
         funding=from_units(funding, decimals),
-        slippage=None if slippage is None else from_units(slippage, decimals),
+        slippage=from_units(lost.slippage, decimals),
+        spread=from_units(lost.spread, decimals),
     )
-    curve = equity_curve(samples, run.start_ns, decimals)
-    return metrics(curve, _trades(reader, run), initial_cash=from_units(run.initial_cash, decimals), costs=costs)
+    return metrics(
+        equity_curve(samples, run.start_ns, decimals),
+        _trades(reader, run),
+        initial_cash=from_units(run.initial_cash, decimals),
+        costs=costs,
+        annualise_short=config is not None and config.diagnostics.annualise,
+        open_since_ns=reader.integers(_OPEN, (run.run_id,), 1)[:, 0].tolist(),
+    )
+
+
+def _config(run: RunRow) -> RunConfig | None:
+    """The config of a run; None where this version cannot read it: the figures then go by the defaults."""
+    try:
+        return from_document(msgspec.json.decode(run.config))
+    except TapewrightError:
+        return None
+
+
+def _fill_outputs(reader: StoreReader, run: RunRow) -> NDArray[np.int64]:
+    """The fills of a run as the engine gave them, with what their costs are made of, instruments as stored."""
+    rows = list(reader.stream(_FILLS, (run.run_id,)))
+    outputs = np.zeros((len(rows), layout.OUTPUT_WORDS), dtype=np.int64)
+    view = outputs.view(layout.FILL_VIEW).reshape(-1)
+    for place, name in enumerate(("instrument", "lots", "price_ticks", "base_ticks")):
+        view[name] = [row[place] for row in rows]
+    view["detail"] = [_MODEL_CODES[row[4]] for row in rows]
+    outputs[:, 2] |= layout.FILL_OUTPUT
+    return outputs
 
 
 def scales_of(reader: StoreReader, run: RunRow) -> dict[str, Scale]:

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from adapters.store import PositionRow, RunRow, StoredInstrument, StoreReader
-from adapters.store.comparing import slippage_of
 from adapters.store.listing import ListedRun
 from adapters.store.totals import RunTotals, totals_of
 from adapters.tape.times import time_text
@@ -56,7 +55,7 @@ def view_of(path: Path, target: str) -> RunView:
             strategies=[msgspec.to_builtins(each) for each in reader.strategies(run.run_id)],
             instruments=instruments,
             totals=_totals(totals_of(reader, run.run_id), run.cash_decimals),
-            figures=as_json(figures_of_stored(reader, run, slippage_of(reader, run))),
+            figures=as_json(figures_of_stored(reader, run)),
             positions=[_position(each, scales[each.symbol]) for each in reader.positions(run.run_id)],
             risks=[
                 _timed(_plain(each, _RISK_MONEY, run.cash_decimals)) for each in reader.risks(run.run_id)[-_LAST_COUNT:]

@@ -37,12 +37,11 @@ class SharedUnits(msgspec.Struct, frozen=True):
 class RunMoney(msgspec.Struct, frozen=True):
     """A run's closed trades, and what it made besides them: costs and partial exits of positions still open.
 
-    `slippage` of all its fills. All in the shared units.
+    Both in the shared units.
     """
 
     trades: list[TradeMoney]
     open: int
-    slippage: int
 
     @property
     def net(self) -> int:
@@ -66,11 +65,6 @@ def shared_units(reader: StoreReader, runs: Sequence[RunRow]) -> SharedUnits:
     return SharedUnits(max(run.cash_decimals for run in runs), max((_decimals(size) for size in sizes), default=0))
 
 
-def slippage_of(reader: StoreReader, run: RunRow) -> int:
-    """What a run's fills cost beside their base prices, in its own cash units."""
-    return sum(each.entry + each.exit for each in _slippage(reader, run).values())
-
-
 def money_of(reader: StoreReader, run: RunRow, shared: SharedUnits) -> RunMoney:
     """A run's trades and the rest of what it made."""
     slippage = _slippage(reader, run)
@@ -81,8 +75,7 @@ def money_of(reader: StoreReader, run: RunRow, shared: SharedUnits) -> RunMoney:
         for row in reader.trades(run.run_id)
     ]
     ((realised,),) = reader.stream(_REALISED, (run.run_id,))
-    paid = sum(each.entry + each.exit for each in slippage.values())
-    return RunMoney(trades, realised * cash - sum(trade.net for trade in trades), paid * cash)
+    return RunMoney(trades, realised * cash - sum(trade.net for trade in trades))
 
 
 def decisions(reader: StoreReader, run: RunRow) -> Iterator[Event]:

@@ -22,7 +22,7 @@ _FIGURES = {
     "equity.max_drawdown": "Max drawdown", "equity.sharpe": "Sharpe", "equity.sortino": "Sortino",
     "trades.count": "Trades", "trades.win_rate": "Win rate", "trades.profit_factor": "Profit factor",
     "trades.expectancy": "Expectancy", "exposure.time_in_market": "Time in market", "costs.fees": "Fees",
-    "costs.slippage": "Slippage", "costs.funding": "Funding",
+    "costs.slippage": "Slippage", "costs.spread": "Spread", "costs.funding": "Funding",
 }  # fmt: skip
 _PARTS = {
     "size": "size, all in proportion", "entry_price": "entry prices", "exit_price": "exit prices",

@@ -28,7 +28,8 @@ from engine.tape_replay import TapeReplay
 from strategies.registry import Registry
 
 # What a running account cannot change: everything but this may be another after a restart.
-_FREE = ("version", "source", "paper", "store", "control", "metrics", "logs", "reload", "feed", "indicators")
+_FREE = ("version", "source", "paper", "store", "control", "metrics", "logs", "reload", "feed", "indicators", "journal",
+         "diagnostics")  # fmt: skip
 
 
 class Earlier(msgspec.Struct, frozen=True):

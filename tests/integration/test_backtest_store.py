@@ -49,12 +49,18 @@ def test_a_backtest_is_in_the_store_as_it_is_in_its_files(home: Path, capsys: py
     assert from_document(json.loads(row.config)) == config
 
 
-def test_its_figures_are_those_of_metrics_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    done = backtested(capsys, home)
+@pytest.mark.parametrize(
+    "settings", [(), ("slippage_bps=", "slippage={model: spread, spread_bps: 4, bps: 0}", "diagnostics.annualise=true")]
+)
+def test_its_figures_are_those_of_metrics_json(
+    home: Path, capsys: pytest.CaptureFixture[str], settings: tuple[str, ...]
+) -> None:
+    done = backtested(capsys, home, *settings)
     view = json_by(capsys, home, "runs", "show", done["run_id"])
     written = json.loads((Path(done["folder"]) / "metrics.json").read_text())["figures"]
     written["equity"]["buy_and_hold_return"] = None  # no prices are stored
     assert view["figures"] == written
+    assert (written["costs"]["spread"] != "0.00000000") == (written["equity"]["sharpe"] is not None) == bool(settings)
     shown = said_by(capsys, home, "runs", "show", 1)
     for text in (f"{100 * written['equity']['total_return']:.2f}%", f"{written['trades']['count']:,}, "):
         assert text in shown

@@ -39,7 +39,7 @@ HOUR_NS = 60 * MINUTE_NS
 START_NS = 1_640_995_200 * NS_PER_SECOND  # 2022-01-01
 COUNT = 6_000
 END_NS = START_NS + COUNT * MINUTE_NS
-QUICK = GateLimits(attempts=4, backoff_seconds=0.02, timeout_seconds=2, patience_seconds=5, weight_per_minute=100_000)
+QUICK = GateLimits(attempts=6, backoff_seconds=0.03, timeout_seconds=2, patience_seconds=5, weight_per_minute=100_000)
 ORDER = DownloadOrder("BTCUSDT", "1m", START_NS, END_NS)
 
 
@@ -131,7 +131,7 @@ def import_real(home: Path, history: History) -> None:
 FAULTS = (
     ("limited@0:1",),
     ("banned@0:1",),
-    ("broken@0:0.1",),
+    ("broken@0:0.5",),
     ("slow@0:0.1/2",),
     ("refused@0.1:0.1",),
     ("rest_reset@0:2",),
