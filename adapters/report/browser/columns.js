@@ -18,18 +18,34 @@ async function stored(column) {
   const raw = await inflated(bytesOf(column.data));
   const { count, planes } = column;
   const values = new Float64Array(count);
+  const { nullable, order } = column;
+  let sum = 0;
+  if (planes <= 3) { // nearly all columns: whole numbers that bit operations hold
+    const [second, third] = [planes > 1 ? count : -1, planes > 2 ? 2 * count : -1];
+    for (let i = 0; i < count; i++) {
+      let value = raw[i];
+      if (second > 0) value |= raw[second + i] << 8;
+      if (third > 0) value |= raw[third + i] << 16;
+      if (nullable && value-- === 0) {
+        values[i] = NaN;
+        continue;
+      }
+      value = (value >>> 1) ^ -(value & 1);
+      values[i] = order ? (sum += value) : value;
+    }
+    return values;
+  }
   for (let plane = planes - 1; plane >= 0; plane--) {
     for (let i = 0, at = plane * count; i < count; i++, at++) values[i] = values[i] * 256 + raw[at];
   }
-  let sum = 0;
   for (let i = 0; i < count; i++) {
     let value = values[i];
-    if (column.nullable && value-- === 0) {
+    if (nullable && value-- === 0) {
       values[i] = NaN;
       continue;
     }
     value = value % 2 ? -(value + 1) / 2 : value / 2;
-    values[i] = column.order ? (sum += value) : value;
+    values[i] = order ? (sum += value) : value;
   }
   return values;
 }
@@ -58,7 +74,9 @@ export async function unpackTable(table) {
   for (const name of names) {
     const { decimals } = table[name];
     const unit = 10 ** Math.abs(decimals);
-    if (decimals) found[name] = found[name].map((value) => (decimals > 0 ? value / unit : value * unit));
+    const values = found[name];
+    if (decimals > 0) for (let i = 0; i < values.length; i++) values[i] /= unit;
+    if (decimals < 0) for (let i = 0; i < values.length; i++) values[i] *= unit;
   }
   return found;
 }

@@ -1,4 +1,5 @@
 // Everything below the chart: figures, distribution, heatmaps, excursions.
+import { lowerBound } from "./columns.js";
 import { duration, element, moment, number, percent, signed, tone } from "./format.js";
 
 const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
@@ -102,14 +103,14 @@ function heatmap(className, heads, rows, text) {
 function months(equity, initial) {
   const returns = new Map(); // year -> months
   let base = initial;
-  for (let i = 0; i < equity.time.length; i++) {
-    const date = new Date(equity.time[i] - 1); // a bar that closes at midnight belongs to the day that ends there
-    const isLast = i + 1 === equity.time.length || new Date(equity.time[i + 1] - 1).getUTCMonth() !== date.getUTCMonth();
-    if (!isLast) continue;
-    const year = date.getUTCFullYear();
+  const { time } = equity;
+  for (let i = 0; i < time.length; ) {
+    const date = new Date(time[i] - 1); // a bar that closes at midnight belongs to the day that ends there
+    const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()];
+    i = lowerBound(time, Date.UTC(year, month + 1) + 1, time.length, i);
     if (!returns.has(year)) returns.set(year, new Array(12).fill(null));
-    returns.get(year)[date.getUTCMonth()] = base > 0 ? equity.equity[i] / base - 1 : null;
-    base = equity.equity[i];
+    returns.get(year)[month] = base > 0 ? equity.equity[i - 1] / base - 1 : null;
+    base = equity.equity[i - 1];
   }
   const rows = [...returns].map(([year, values]) =>
     [year, values.map((value, place) => ({ value, title: value === null ? "" : `${MONTHS[place]} ${year}: ${percent(value)}` }))]);
