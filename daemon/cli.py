@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -98,7 +99,9 @@ def foreign_packages() -> list[str]:
 
 def main() -> None:
     """Run a command; every failure ends with what happened, what to do, and its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.freeze()  # else Python looks through all that there is once more before it ends: a fifth of a second
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

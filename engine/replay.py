@@ -91,9 +91,18 @@ class _Runner:
         self.fills: Counter[int] = Counter()  # fills of each open trade
         self.last_trade = 0
 
+    def called(self) -> tuple[_Runner, Context, Callable[[int], None], Callable[[Context, int], object]]:
+        """What the loop over the bars needs of it, looked up once."""
+        assert self.on_bar is not None, "only who has one is called"
+        return self, self.context, self.context.show, self.on_bar
+
     def boundary(self, where: str) -> AbstractContextManager[None]:
         """What the strategy's code raises inside becomes an error that names it and the place."""
         return strategy_boundary(self.run.name, self.run.strategy.path, self.context.symbol, where)
+
+
+# Records to have been seen, the bar's index, then what `_Runner.called` gives.
+_Call = tuple[int, int, _Runner, Context, Callable[[int], None], Callable[[Context, int], object]]
 
 
 class Replay:
@@ -123,7 +132,7 @@ class Replay:
         self._bars = sum(len(market.bars) for market in markets)
         self._calls = 0
         self._calls_total = sum(len(runner.bar_stops) for runner in self._runners if runner.on_bar is not None)
-        self._schedule: Iterator[tuple[int, int, _Runner]] = iter(())
+        self._schedule: Iterator[_Call] = iter(())
 
     def _runner(self, index: int, market: int) -> _Runner:
         run = self.runs[index]
@@ -158,6 +167,8 @@ class Replay:
             if runner.run.strategy.on_init is not None:
                 with runner.boundary("on_init"):
                     runner.run.strategy.on_init(runner.context)
+            if runner.run.strategy.bar_caller is not None:
+                runner.on_bar = runner.run.strategy.bar_caller(runner.context)
             if runner.run.strategy.signals is not None:
                 with runner.boundary("signals"):
                     pending.append(self._signals(runner))
@@ -176,12 +187,13 @@ class Replay:
         runner.context.show(0)
         return signal_requests(found, runner.strategy, runner.market, self.scales[runner.market], runner.bar_steps)
 
-    def _calls_in_order(self) -> Iterator[tuple[int, int, _Runner]]:
-        """(records to have been seen, bar index, runner) of each call of `on_bar`."""
+    def _calls_in_order(self) -> Iterator[_Call]:
+        """Each call of `on_bar`, in order."""
         active = [runner for runner in self._runners if runner.on_bar is not None]
         if len(active) == 1:
             runner = active[0]
-            return zip(_numbers(runner.bar_stops), range(len(runner.bar_stops)), repeat(runner), strict=False)
+            fixed = map(repeat, runner.called())
+            return zip(_numbers(runner.bar_stops), range(len(runner.bar_stops)), *fixed, strict=False)
         calls = [
             np.column_stack((runner.bar_stops, np.full(len(runner.bar_stops), order), np.arange(len(runner.bar_stops))))
             for order, runner in enumerate(active)
@@ -191,8 +203,10 @@ class Replay:
         table = np.concatenate(calls)
         table = table[np.lexsort((table[:, 1], table[:, 0]))]
         chunks = (table[start : start + _CHUNK].T.tolist() for start in range(0, len(table), _CHUNK))
+        called = [list(column) for column in zip(*(runner.called() for runner in active), strict=True)]
         return chain.from_iterable(
-            zip(stops, indexes, map(active.__getitem__, orders), strict=True) for stops, orders, indexes in chunks
+            zip(stops, indexes, *(map(column.__getitem__, orders) for column in called), strict=True)
+            for stops, orders, indexes in chunks
         )
 
     def run(self, progress: Progress | None = None) -> RunResult:
@@ -245,17 +259,17 @@ class Replay:
             return ("", 0)
         return "on_bar", int(self.stream.records["ts_receive_ns"][runner.bar_stops[stop - 1] - 1])
 
-    def _call_bars(self, calls: Iterator[tuple[int, int, _Runner]]) -> None:
+    def _call_bars(self, calls: Iterator[_Call]) -> None:
         account = self.account
         runner, index = self._runners[0], 0
         try:
-            for stop, index, runner in calls:
+            for stop, index, runner, context, show, on_bar in calls:  # noqa: B007 - named where one of them raises
                 if stop > account.calm_until:
                     self._follow(stop)
                     account.calm_until = 0 if self._is_asked_ahead else self._calm_until(stop)
                 account.stop = stop
-                runner.context.show(index + 1)
-                runner.on_bar(runner.context, index)  # type: ignore[misc]
+                show(index + 1)
+                on_bar(context, index)
         except Exception:
             with runner.boundary(f"on_bar at bar {index}"):
                 raise

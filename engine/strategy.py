@@ -79,6 +79,8 @@ class Strategy(msgspec.Struct, frozen=True):
     on_timer: Callable[[Any], object] | None = None
     compiled_state: Callable[[dict[str, InputValue], Any], Any] | None = None
     files: tuple[CodeFile, ...] = ()
+    # What is called in place of `on_bar` on one market, once `on_init` is over: it need not look up which one it is.
+    bar_caller: Callable[[Any], Callable[[Any, int], object]] | None = None
 
 
 def source_digest(*sources: bytes) -> str:

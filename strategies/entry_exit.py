@@ -27,6 +27,7 @@ from strategies.loading import raised
 from strategies.parts import Part
 
 _ENTRY_TAG, _EXIT_TAG = 1, 2
+_UNSURE, _WAITING, _FLAT, _HELD = range(4)
 _FINISHED = frozenset({"FILLED", "CANCELED", "EXPIRED", "REJECTED"})
 _COLUMNS = ("close", "open", "high", "low", "volume", "time")
 _SIDES = {True: 1, "long": 1, "short": -1, -1: -1}
@@ -79,7 +80,7 @@ class PartWindow:
     @property
     def price(self) -> float:
         """The last close."""
-        return float(self.close[-1])
+        return self.close.item(-1)
 
     @property
     def position(self) -> Position:
@@ -125,8 +126,7 @@ class _Trader:
     """The rule on one market: who is asked, what is ordered."""
 
     __slots__ = ("_ctx", "_entry_frame", "_entry_path", "_entry_window", "_exit_frame", "_exit_path", "_exit_window",
-                 "_sizing", "_value", "entry_price", "is_unsure", "is_waiting", "should_enter", "should_exit",
-                 "side")  # fmt: skip
+                 "_mode", "_sizing", "_value", "entry_price", "should_enter", "should_exit", "side")  # fmt: skip
 
     def __init__(
         self, ctx: Context, entry: Part, exit_part: Part, sizing: Sizing, timeframes: tuple[str, str]
@@ -143,38 +143,23 @@ class _Trader:
         self.should_exit = exit_part.make(exit_params)
         self.entry_price = math.nan
         self.side = 0
-        self.is_waiting = False
-        self.is_unsure = True  # at the start, after a resume, and after each order: look before the next question
+        self._mode = _UNSURE  # at the start, after a resume, and after each order: look before the next question
 
-    def bar(self, _: Context, _index: int) -> None:
-        """One bar: ask the one whose turn it is."""
-        if self.is_unsure:
+    def bar(self, ctx: Context, index: int) -> None:
+        """One bar: ask the one whose turn it is. While a position is held, which is most of the time, in one go."""
+        if self._mode == _UNSURE:
             self._look()
-        if self.is_waiting:
-            return
-        if self.side == 0:
-            window, frame = self._entry_window, self._entry_frame
-            if frame is not None and not frame.is_new:
-                return
-            view = frame or self._ctx
-            window.close = view.close
-            window.index = view.stop - 1
-            try:
-                wanted = self.should_enter(window)
-                if not wanted:
-                    return
-            except TapewrightError:
-                raise
-            except Exception as error:  # the strategy boundary
-                raise raised(error, self._entry_path, "should_enter") from error
-            self._enter(_side_of(wanted, self._entry_path))
+        if self._mode != _HELD:
+            if self._mode == _FLAT:
+                self._ask_entry(ctx, index)
             return
         window, frame = self._exit_window, self._exit_frame
-        if frame is not None and not frame.is_new:
+        if frame is None:
+            window.close, window.index = ctx.close, index
+        elif frame.is_new:
+            window.close, window.index = frame.close, frame.stop - 1
+        else:
             return
-        view = frame or self._ctx
-        window.close = view.close
-        window.index = view.stop - 1
         try:
             wanted = self.should_exit(window, self.entry_price)
             if not wanted:
@@ -186,6 +171,24 @@ class _Trader:
         if not isinstance(wanted, bool | np.bool_):
             raise StrategyError(f"{self._exit_path}: should_exit returned {wanted!r}", remedy="Return True or False.")
         self._exit()
+
+    def _ask_entry(self, ctx: Context, index: int) -> None:
+        window, frame = self._entry_window, self._entry_frame
+        if frame is None:
+            window.close, window.index = ctx.close, index
+        elif frame.is_new:
+            window.close, window.index = frame.close, frame.stop - 1
+        else:
+            return
+        try:
+            wanted = self.should_enter(window)
+            if not wanted:
+                return
+        except TapewrightError:
+            raise
+        except Exception as error:  # the strategy boundary
+            raise raised(error, self._entry_path, "should_enter") from error
+        self._enter(_side_of(wanted, self._entry_path))
 
     def on_order(self, order: OrderUpdate) -> None:
         """An order changed: one that is done ends the waiting."""
@@ -206,14 +209,13 @@ class _Trader:
         size = ctx.position.size
         self.side = (size > 0) - (size < 0)
         self.entry_price = ctx.position.entry_price
-        self.is_waiting = bool(ctx.orders)
-        self.is_unsure = False
+        self._mode = _WAITING if ctx.orders else _HELD if self.side else _FLAT
         self._entry_window.side = self._exit_window.side = self.side
 
     def _enter(self, side: int) -> None:
         order = self._ctx.buy if side > 0 else self._ctx.sell
         order(self._size(), tag=_ENTRY_TAG)
-        self.is_unsure = True
+        self._mode = _UNSURE
 
     def _exit(self) -> None:
         ctx = self._ctx
@@ -224,7 +226,7 @@ class _Trader:
             (ctx.sell if self.side > 0 else ctx.buy)(size, reduce_only=True, tag=_EXIT_TAG)
         else:
             ctx.flatten()
-        self.is_unsure = True
+        self._mode = _UNSURE
 
     def _size(self) -> float:
         sizes, sizing = self._ctx.size, self._sizing
@@ -253,14 +255,15 @@ def join(
     `timeframes` of entry and exit: each is asked when a bar of its own has closed; empty: at each bar.
     """
     traders: dict[Context, _Trader] = {}
-    bars: dict[Context, Callable[[Context, int], None]] = {}
 
     def on_init(ctx: Context) -> None:
         traders[ctx] = _Trader(ctx, entry, exit_part, sizing, timeframes)
-        bars[ctx] = traders[ctx].bar
 
     def on_bar(ctx: Context, i: int) -> None:
-        bars[ctx](ctx, i)
+        traders[ctx].bar(ctx, i)
+
+    def bar_caller(ctx: Context) -> Callable[[Context, int], None]:
+        return traders[ctx].bar
 
     def on_order(ctx: Context, order: OrderUpdate) -> None:
         traders[ctx].on_order(order)
@@ -269,13 +272,13 @@ def join(
         traders[ctx].on_trade(trade)
 
     def on_finish(ctx: Context) -> None:
-        del traders[ctx], bars[ctx]
+        del traders[ctx]
 
     strategy = Strategy(
         schema=_joined_schema(entry, exit_part), path=str(entry.path),
         source_hash=source_digest(entry.source, exit_part.source),
         on_init=on_init, on_bar=on_bar, on_order=on_order, on_trade=on_trade, on_finish=on_finish,
-        files=tuple(CodeFile(str(part.path), part.source) for part in (entry, exit_part)),
+        files=tuple(CodeFile(str(part.path), part.source) for part in (entry, exit_part)), bar_caller=bar_caller,
     )  # fmt: skip
     params = {f"entry_{name}": value for name, value in entry.params.items()}
     return strategy, params | {f"exit_{name}": value for name, value in exit_part.params.items()}

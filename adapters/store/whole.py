@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from adapters.store import statements, values
 from adapters.store.progress import Progress, next_rows
-from adapters.store.rows import COLUMNS, NULLABLE, Column, TableRows, sample_rows
+from adapters.store.rows import COLUMNS, NULLABLE, Column, TableRows
 from adapters.store.runs import Batch, FinishedRun, Position, RunEnd, StoredRun
 from adapters.store.schema import connect, prepare, sqlite_trouble
 from engine.errors import DataError
@@ -25,7 +26,8 @@ WAIT_SECONDS = 30.0
 """How long it waits for those who write before it: several runs may end at once, each of which takes a second."""
 ROWS_A_STATEMENT_MAX = 512
 PIECE_ROWS = 65_536
-"""Outputs and samples that are rows in memory at a time."""
+"""Outputs that are rows in memory at a time."""
+_CACHE = "PRAGMA cache_size = -65536"  # pages go to the disk once, at the end
 
 
 def store_whole(path: Path, run: FinishedRun) -> StoredRun:
@@ -36,6 +38,7 @@ def store_whole(path: Path, run: FinishedRun) -> StoredRun:
     """
     prepare(path, is_checked=False)
     with sqlite_trouble(path), contextlib.closing(connect(path, wait_seconds=WAIT_SECONDS)) as connection:
+        connection.execute(_CACHE)
         connection.execute("BEGIN IMMEDIATE")
         try:
             stored = _store(connection, path, run)
@@ -62,18 +65,16 @@ def _store(connection: sqlite3.Connection, path: Path, run: FinishedRun) -> Stor
     assert run_id is not None, "a row was inserted"
     connection.executemany(statements.INSERT_STRATEGY, values.of_strategies(run_id, run.start))
     connection.executemany(statements.INSERT_INSTRUMENT, values.of_instruments(run_id, run.start))
-    progress = Progress(Position(0, 0), sample_every=run.start.sample_every)
+    progress = Progress(Position(0, 0))
     for piece in _pieces(run_id, run):
         progress, tables = next_rows(progress, piece)
         for table in tables:
             _insert(connection, run_id, table)
-    last = len(run.samples) - 1
-    if last >= 0 and last % run.start.sample_every:  # what the account came to is there at any distance of samples
-        _insert(connection, run_id, sample_rows(run_id, last, run.samples[last:]))
+    _insert_samples(connection, run_id, run)
     for error in run.errors:
         row = msgspec.structs.astuple(msgspec.structs.replace(error, run_id=run_id))
         connection.execute(statements.INSERT_ERROR, row)
-    position = progress.position
+    position = Position(progress.position.outputs, len(run.samples))
     connection.execute(statements.UPDATE_POSITION, (position.outputs, position.samples, run_id))
     end = RunEnd(run_id, run.status, max(run.end_ns, run.start.start_ns), run.hash)
     connection.execute(statements.UPDATE_END, values.of_end(end))
@@ -81,11 +82,27 @@ def _store(connection: sqlite3.Connection, path: Path, run: FinishedRun) -> Stor
 
 
 def _pieces(run_id: int, run: FinishedRun) -> Iterator[Batch]:
-    """Outputs and samples side by side."""
-    for first in range(0, max(len(run.outputs), len(run.samples)), PIECE_ROWS):
-        output, sample = min(first, len(run.outputs)), min(first, len(run.samples))
-        piece = slice(first, first + PIECE_ROWS)
-        yield Batch(run_id, output, run.outputs[piece], sample, run.samples[piece])
+    """The outputs, some at a time."""
+    for first in range(0, len(run.outputs), PIECE_ROWS):
+        yield Batch(run_id, first, run.outputs[first : first + PIECE_ROWS], 0, run.samples[:0])
+
+
+def _insert_samples(connection: sqlite3.Connection, run_id: int, run: FinishedRun) -> None:
+    """Put in every `sample_every`th sample, and the last: what the account came to is there at any distance of samples.
+
+    They are most of a run's rows, and all numbers: from the array to the statement without a column of Python's own.
+    """
+    count = len(run.samples)
+    chosen = np.arange(0, count, run.start.sample_every)
+    if count and chosen[-1] != count - 1:
+        chosen = np.append(chosen, count - 1)
+    table = np.column_stack((chosen, run.samples[chosen]))
+    names = dict.fromkeys(COLUMNS["equity_curve"][1:], False)
+    whole = len(table) // ROWS_A_STATEMENT_MAX * ROWS_A_STATEMENT_MAX
+    for first, stop, size in ((0, whole, ROWS_A_STATEMENT_MAX), (whole, len(table), len(table) - whole)):
+        if first < stop:
+            rows = ([run_id, *table[place : place + size].ravel().tolist()] for place in range(first, stop, size))
+            connection.executemany(statements.insert_many("equity_curve", names, size), rows)
 
 
 def _insert(connection: sqlite3.Connection, run_id: int, table: TableRows) -> None:

@@ -12,5 +12,5 @@ class FixedTpSl:
         self.sl = sl
 
     def should_exit(self, window, entry_price):
-        change = window.side * (window.close[-1] / entry_price - 1)  # side: 1 long, -1 short
+        change = window.side * (window.price / entry_price - 1)  # side: 1 long, -1 short
         return change >= self.tp or change <= -self.sl

@@ -87,6 +87,7 @@ def whole_section(home: Path, repeats: int) -> Section:
     command = ["-c", _COMMAND, "--home", str(home), "backtest", str(home / "run.yaml"), "--no-report", "--json"]
     runs, imports = [], []
     for turn in range(repeats + 1):
+        os.sync()  # what earlier runs have written is written back before, not during
         found, bare = in_child(command, environment), in_child(["-c", _IMPORTS], environment)
         if turn:  # the first one makes the bytecode
             runs.append(found | {"start_seconds": found["wall_seconds"] - found["total_seconds"]})
@@ -180,6 +181,10 @@ class _BareWindow:
     def show(self, index: int) -> None:
         self.index = index
         self.close = self._closes[: index + 1]
+
+    @property
+    def price(self) -> float:
+        return self.close.item(-1)
 
     def ema(self, close: Any, length: int) -> Any:
         full = self._memo.get(length)
