@@ -172,3 +172,15 @@ def _range(number: Number) -> str:
         low = f"above {plain_text(number.above)}"
     high = f"at most {plain_text(number.maximum)}" if number.maximum is not None else ""
     return " and ".join(part for part in (low, high) if part)
+
+
+def kind_below(kind: Kind | None, name: str) -> Kind | None:
+    """What stands under a name of a section or map; None where nothing is known of it."""
+    match kind:
+        case Section():
+            field = kind.field(name)
+            return field.kind if field else None
+        case MapOf():
+            return kind.item
+        case _:
+            return None

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from config.files import FORMATS, read_file
-from config.kinds import Kind, MapOf, Named, Section, allowed
+from config.kinds import Kind, Named, allowed, kind_below
 from config.migrations import migrate
 from config.nodes import Entry, ListNode, MapNode, Node, ScalarNode, child, find, is_null
 from config.nodes import Path as Steps
@@ -127,7 +127,7 @@ def _merged(lower: Node, upper: Node, kind: Kind | None) -> Node:
         if below is not None and is_null(entry.node):
             del entries[name]
             continue
-        node = entry.node if below is None else _merged(below, entry.node, _kind_below(kind, name))
+        node = entry.node if below is None else _merged(below, entry.node, kind_below(kind, name))
         entries[name] = Entry(entry.key_place, node)
     return MapNode(entries, upper.place)
 
@@ -142,17 +142,6 @@ def _is_another(lower: Node, upper: Node) -> bool:
     if isinstance(now, ScalarNode):
         return not isinstance(before, ScalarNode) or before.text != now.text
     return before is not None and (child(upper, "entry") is not None or child(upper, "exit") is not None)
-
-
-def _kind_below(kind: Kind | None, name: str) -> Kind | None:
-    match kind:
-        case Section():
-            field = kind.field(name)
-            return field.kind if field else None
-        case MapOf():
-            return kind.item
-        case _:
-            return None
 
 
 def _given(root: Node, path: Steps) -> bool:

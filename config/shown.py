@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from config.document import to_document
-from config.kinds import Kind, ListOf, MapOf, Moment, Named, Number, Section
+from config.kinds import Kind, ListOf, Moment, Named, Number, kind_below
 from config.loader import Resolved
 from config.nodes import ListNode, Node, Path, Place, ScalarNode, dotted, find, is_null, place_of
 from config.problems import Findings
@@ -60,7 +60,7 @@ def _fields(resolved: Resolved) -> Iterator[Shown]:
     document = to_document(resolved.config)
     document.pop("source")
     for name, value in document.items():
-        yield from _below(resolved.root, (name,), f"{name}:", value, _kind_below(ROOT, name), 0)
+        yield from _below(resolved.root, (name,), f"{name}:", value, kind_below(ROOT, name), 0)
 
 
 def _below(root: Node, path: Path, head: str, value: Any, kind: Kind | None, depth: int) -> Iterator[Shown]:
@@ -69,7 +69,7 @@ def _below(root: Node, path: Path, head: str, value: Any, kind: Kind | None, dep
     if isinstance(value, dict) and value:
         yield Shown(depth, head, "", "", dotted(path))
         for name, inner in value.items():
-            yield from _below(root, (*path, name), f"{_text(name)}:", inner, _kind_below(kind, name), depth + 1)
+            yield from _below(root, (*path, name), f"{_text(name)}:", inner, kind_below(kind, name), depth + 1)
     elif isinstance(value, list) and value and isinstance(value[0], dict):
         yield Shown(depth, head, "", "", dotted(path))
         item_kind = kind.item if isinstance(kind, ListOf) else None
@@ -84,23 +84,12 @@ def _item(root: Node, path: Path, item: dict[str, Any], kind: Kind | None, depth
     if isinstance(kind, Named):
         kind = kind.section
     for place, (name, inner) in enumerate(item.items()):
-        below = _below(root, (*path, name), f"{name}:", inner, _kind_below(kind, name), depth + 1)
+        below = _below(root, (*path, name), f"{name}:", inner, kind_below(kind, name), depth + 1)
         for line in below:
             if place == 0 and line.path == dotted((*path, name)):
                 yield msgspec.structs.replace(line, depth=depth, head=f"- {line.head}")
             else:
                 yield line
-
-
-def _kind_below(kind: Kind | None, name: str) -> Kind | None:
-    match kind:
-        case Section():
-            field = kind.field(name)
-            return field.kind if field else None
-        case MapOf():
-            return kind.item
-        case _:
-            return None
 
 
 def _yaml(value: Any, kind: Kind | None) -> str:

@@ -12,7 +12,9 @@ import msgspec
 from adapters.store import RunRow, StoreReader
 from adapters.store.comparing import Event, decisions, fills, money_of, shared_units
 from adapters.tape.times import time_text
+from config.document import from_document, to_document
 from daemon.stored_figures import figures_of_stored
+from engine.errors import ConfigError
 from engine.figures.attribution import Attribution, Pair, Parts, TradeMoney, attribute
 from engine.figures.metrics import as_json
 from engine.figures.money import from_units, money_text
@@ -90,7 +92,7 @@ def compare(path: Path, first: str, second: str) -> Comparison:
         assert found.parts.total == money[1].net - money[0].net, "the parts are the whole"
         return Comparison(
             first=runs[0], second=runs[1], cash_decimals=shared.cash_decimals,
-            config=tuple(config_differences(*(msgspec.json.decode(run.config) for run in runs))),
+            config=tuple(config_differences(*(_as_written_today(run.config) for run in runs))),
             code=tuple(_other_code(reader, *runs)),
             figures=_figures(reader, runs), net=(money[0].net, money[1].net),
             attribution=found, first_decision=_first_difference(reader, runs, decisions),
@@ -104,6 +106,15 @@ def find_run(reader: StoreReader, target: str) -> RunRow:
     if len(folder.parts) > 1 and folder.is_dir():
         return reader.run(folder.resolve().name)
     return reader.find(target)
+
+
+def _as_written_today(config: str) -> dict[str, Any]:
+    """A stored config with the fields that have come since, at their defaults: they are no difference between runs."""
+    document: dict[str, Any] = msgspec.json.decode(config)
+    try:
+        return to_document(from_document(document))
+    except ConfigError:  # of a version that cannot be read here: what stands in it is compared
+        return document
 
 
 def config_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[FieldDifference]:

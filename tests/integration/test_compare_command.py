@@ -6,6 +6,8 @@ What a difference should be is worked out here from trades.csv and fills.parquet
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -186,3 +188,15 @@ def test_a_strategy_s_other_code_and_unlike_configs_are_told(home: Path, capsys:
     shown = said_by(capsys, home, "compare", *names)
     assert "The code of once is not the same." in shown
     assert json.loads(json.dumps(said)) == said
+
+
+def test_a_field_that_has_come_since_is_no_difference(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run as an earlier version stored it, whose configs had no `report` and no `data.bank`."""
+    both = Both(capsys, home, (), ())
+    with closing(sqlite3.connect(home / "strategy.sqlite")) as connection, connection:
+        connection.execute(
+            "UPDATE strategy_runs SET config = json_remove(config, '$.report', '$.data.bank') WHERE name = ?",
+            (both.runs[0]["run_id"],),
+        )
+    found = json.loads(said_by(capsys, home, "compare", *(run["run_id"] for run in both.runs), "--json"))
+    assert found["config"] == []
