@@ -30,6 +30,7 @@ _HASH_KEY = "tapewright.content_sha256"
 _SOURCES_KEY = "tapewright.sources"
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _STORED_NAME = re.compile(r"(?P<symbol>.+)_(?P<timeframe>[1-9][0-9]{0,4}[smhdw])\.parquet")
+_LIKENESS = 0.8  # of a symbol that is misspelt; another one of the same quote currency, ETHUSDT for BTCUSDT, has 0.7
 _TS_MS_MAX = 2**62 // NS_PER_MS
 _ROW_GROUP_ROWS = 131_072
 FRAME_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
@@ -200,7 +201,7 @@ def _stored_instead(path: Path, symbol: str, timeframe: str) -> str:
     if frames:
         return f". Of {symbol} there are bars of {', '.join(frames)}"
     names = {stored.upper(): stored for stored, frame in known if frame == timeframe}
-    near = difflib.get_close_matches(symbol.upper(), list(names), n=1)
+    near = difflib.get_close_matches(symbol.upper(), list(names), n=1, cutoff=_LIKENESS)
     return f". Did you mean {names[near[0]]}?" if near else ""
 
 

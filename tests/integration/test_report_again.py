@@ -56,7 +56,7 @@ def test_a_backtest_s_report_is_the_one_that_it_was_given(tmp_path: Path, capsys
 
 def test_a_run_that_comes_out_otherwise_has_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = make_home(tmp_path, bars=3_000)
-    first = _json(capsys, tmp_path, "backtest", config)
+    first = _json(capsys, tmp_path, "backtest", config, "--no-report")
     strategy = tmp_path / "strategies" / "custom" / "bracketed.py"
     strategy.write_text(strategy.read_text(encoding="utf-8").replace("% 90", "% 80"), encoding="utf-8")
     assert run(["--home", str(tmp_path), "report", Path(first["folder"]).name]) == 65
