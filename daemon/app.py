@@ -21,7 +21,8 @@ from daemon.fallbacks import fallback_lines
 from daemon.markets import LoadMarket, load_market
 from daemon.runs import figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
-from daemon.storing import begin_storing, store_failed
+from daemon.storing import store_failed
+from daemon.storing_aside import Storing, begin_storing
 from daemon.symbol_outputs import SymbolOutput, Trace, symbol_outputs, trace_of, write_journals, write_symbols
 from engine.bars import Bars, timeframe_ns
 from engine.errors import ConfigError, StrategyError, TapewrightError
@@ -178,7 +179,7 @@ def _prepare(home: Path, config: RunConfig, load: LoadMarket, stages: Stages) ->
 
 
 def _run(
-    home: Path, config: RunConfig, prepared: _Prepared, stages: Stages, watch: _Stopwatch
+    home: Path, config: RunConfig, prepared: _Prepared, storing: Storing, stages: Stages, watch: _Stopwatch
 ) -> tuple[RunResult, Trace]:  # fmt: skip
     """Drive the run to its end; one whose strategy raises is stored as failed, up to there.
 
@@ -191,7 +192,7 @@ def _run(
     replay.prepare()
     stages.stage("Starting backtest loop...")
     try:
-        result = replay.run(stages.progress)
+        result = replay.run(storing.following(replay, stages.progress))
     except StrategyError as error:
         store_failed(home, config, prepared.runs, replay, prepared.start_ns, error, stages)
         raise
@@ -209,13 +210,21 @@ def backtest(
     """
     stages, watch = stages or Quiet(), _Stopwatch()
     prepared = _prepare(home, config, load, stages)
+    with begin_storing(home, config, prepared.runs, prepared.markets, prepared.start_ns) as storing:
+        return _backtest(home, config, prepared, storing, stages, watch, like)
+
+
+def _backtest(
+    home: Path, config: RunConfig, prepared: _Prepared, storing: Storing, stages: Stages, watch: _Stopwatch,
+    like: Sequence[str],
+) -> BacktestReport:  # fmt: skip
     markets, start_ns = prepared.markets, prepared.start_ns
-    result, trace = _run(home, config, prepared, stages, watch)
+    result, trace = _run(home, config, prepared, storing, stages, watch)
     watch.lap("loop")
     stages.stage("Calculating metrics...")
     facts = _facts(config, result)
     places = run_places(home, config.symbols, facts.strategy, datetime.now(UTC))
-    storing = begin_storing(home, config, places.folder.name, prepared.runs, result, start_ns)
+    storing.end(places.folder.name, result)
     bars = tuple(market.bars for market in markets)
     fresh_runs = partial(strategy_runs, Registry(home), config, config.symbols)
     band = band_of(result, start_ns, config, markets, prepared.known, fresh_runs, stages)
@@ -230,10 +239,10 @@ def backtest(
     fallen = fallback_lines(config.settings, result, is_book=False)
     write_run_log(places.folder, result, prepared.lines + fallen)
     write_symbols(symbols, document, places.folder.name, told)
-    store_trouble = None if storing is None else storing.trouble()
+    store_trouble = storing.trouble()
     watch.lap("write")
     _tell(fallen, journals, symbols, places.folder, stages)
-    timings = watch.timings(0.0 if storing is None else storing.seconds)
+    timings = watch.timings(storing.seconds)
     return BacktestReport(
         places.folder.name, places.folder, facts, result, trades, figures, timings, bars, curve, symbols, journals,
         store_trouble,

@@ -6,8 +6,6 @@ replay, is stored whole; both make their rows of the engine's outputs in one pla
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,17 +50,6 @@ def end_of(result: RunResult, start_ns: int) -> int:
     return int(result.samples[-1, 0]) if len(result.samples) else start_ns
 
 
-def begin_storing(
-    home: Path, config: RunConfig, name: str, runs: Sequence[StrategyRun], result: RunResult, start_ns: int
-) -> Storing | None:
-    """Begin to store a backtest that is over, where its config wants it stored."""
-    store = config.daemon.store
-    if not store.enabled:
-        return None
-    start = run_start(name, "backtest", config, runs, result.scales, start_ns, sample_every=store.sample_every)
-    return Storing(home / store.path, result_of(start, result, end_of(result, start_ns)))
-
-
 def store_failed(
     home: Path, config: RunConfig, runs: Sequence[StrategyRun], replay: Replay, start_ns: int, error: StrategyError,
     stages: Stages,
@@ -84,40 +71,3 @@ def store_failed(
         stages.stage(f"The failed run is not stored: {trouble.message}")
     else:
         stages.stage(f"Stored as failed: {name}")
-
-
-class Storing:
-    """A run on its way into the store, in a thread of its own, while its files are written.
-
-    SQLite works without Python's lock, so the two go on side by side. Trouble with the store is kept for whoever asks.
-    """
-
-    def __init__(self, path: Path, run: FinishedRun) -> None:
-        self._path = path
-        self._run: FinishedRun | None = run
-        self._trouble: TapewrightError | None = None
-        self._defect: BaseException | None = None
-        self.seconds = 0.0
-        """How long it took, beside whatever else went on; known when `trouble` has been asked."""
-        self._thread = threading.Thread(target=self._store, name="store")
-        self._thread.start()
-
-    def trouble(self) -> TapewrightError | None:
-        """Wait until the run is stored; what hindered it, if anything did. Raises what nobody expects."""
-        self._thread.join()
-        if self._defect is not None:
-            raise self._defect
-        return self._trouble
-
-    def _store(self) -> None:
-        run, self._run = self._run, None
-        assert run is not None, "a thread runs once"
-        begun = time.perf_counter()
-        try:
-            store_whole(self._path, run)
-        except TapewrightError as error:
-            self._trouble = error
-        except BaseException as error:
-            self._defect = error
-        finally:
-            self.seconds = time.perf_counter() - begun

@@ -197,6 +197,11 @@ class Engine:
         parts, self._samples = self._samples, []
         return _joined(parts, _SAMPLE_WORDS)
 
+    def samples_after(self, count: int) -> NDArray[np.int64]:
+        """Those that `samples` would give from the `count`th on, without taking them."""
+        unread = self.state.samples[: int(self._figures[_SAMPLE_COUNT])]
+        return np.concatenate([*self._samples, unread])[count:] if self._samples else unread[count:]
+
     def snapshot(self) -> bytes:
         """Everything the core knows, outputs and samples not yet read included."""
         self._flush_outputs()

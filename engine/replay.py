@@ -243,6 +243,10 @@ class Replay:
             self.account.catch_up()
         return self._result()
 
+    def samples_after(self, count: int) -> NDArray[np.int64]:
+        """The samples taken so far, from the `count`th on; they stay as they are until the run's end."""
+        return self.engine.samples_after(count)
+
     def run_all_bars(self) -> None:
         """Run every bar there is, without the end: what is open stays open."""
         while self.run_bars(_CHUNK):

@@ -11,8 +11,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import msgspec
-
 from adapters.store import Batch, RunStart, StoredStrategy, prepare, stored_instruments
 from adapters.store.rows import COLUMNS, output_rows, sample_rows
 from adapters.store.writer import StoreWriter
@@ -98,6 +96,13 @@ def summed(path: Path, table: str, column: str) -> int:
         return int(connection.execute(f"SELECT coalesce(sum({column}), 0) FROM {table}").fetchone()[0])
 
 
-def renamed(start: RunStart, name: str) -> RunStart:
-    """The same run under another name."""
-    return msgspec.structs.replace(start, name=name)
+def run_rows(path: Path, name: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of a run, table by table, without its number and its name."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (run_id,) = connection.execute("SELECT run_id FROM strategy_runs WHERE name = ?", (name,)).fetchone()
+        found = {}
+        for table in ("strategy_runs", "run_strategies", "run_instruments", *COLUMNS):
+            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            chosen = ", ".join(column for column in columns if column not in {"run_id", "name"})
+            found[table] = connection.execute(f"SELECT {chosen} FROM {table} WHERE run_id = ?", (run_id,)).fetchall()
+        return found

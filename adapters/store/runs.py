@@ -113,6 +113,11 @@ class FinishedRun(msgspec.Struct, frozen=True):
     errors: tuple[StoredError, ...] = ()
 
 
+def renamed(start: RunStart, name: str) -> RunStart:
+    """The same run by another name."""
+    return msgspec.structs.replace(start, name=name)
+
+
 def stored_instruments(scales: Sequence[Scale]) -> tuple[StoredInstrument, ...]:
     """The instruments of a run as the store keeps them."""
     return tuple(

@@ -67,5 +67,6 @@ SELECT_INSTRUMENTS = (
 )
 SELECT_NEXT_ERROR = "SELECT coalesce(max(n) + 1, 0) FROM errors WHERE run_id = ?"
 UPDATE_GOING_ON = "UPDATE strategy_runs SET status = 'running', end_ns = NULL, hash = NULL WHERE run_id = ?"
+UPDATE_NAME = "UPDATE strategy_runs SET name = ? WHERE run_id = ?"
 UPDATE_POSITION = "UPDATE strategy_runs SET outputs_stored = ?, samples_stored = ? WHERE run_id = ?"
 UPDATE_END = "UPDATE strategy_runs SET status = ?, end_ns = ?, hash = ? WHERE run_id = ?"

@@ -14,11 +14,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from adapters.store import statements, values
 from adapters.store.progress import Progress, next_rows
 from adapters.store.rows import COLUMNS, NULLABLE, Column, TableRows
-from adapters.store.runs import Batch, FinishedRun, Position, RunEnd, StoredRun
+from adapters.store.runs import Batch, FinishedRun, Position, RunEnd, RunStart, StoredRun, renamed
 from adapters.store.schema import connect, prepare, sqlite_trouble
 from engine.errors import DataError
 
@@ -27,6 +28,7 @@ WAIT_SECONDS = 30.0
 ROWS_A_STATEMENT_MAX = 512
 PIECE_ROWS = 65_536
 """Outputs that are rows in memory at a time."""
+_UNNAMED = "(on its way)"
 _CACHE = "PRAGMA cache_size = -65536"  # pages go to the disk once, at the end
 
 
@@ -36,18 +38,84 @@ def store_whole(path: Path, run: FinishedRun) -> StoredRun:
     Of the samples every `sample_every`th gets a row, and the last. Raises DataError where the store holds a run of that
     name, else as `prepare` does; StoreLockedError after `WAIT_SECONDS`. Killed on the way it leaves nothing.
     """
+    with one_transaction(path, WAIT_SECONDS) as connection:
+        return WholeRun(connection, path, run.start).finish(run)
+
+
+@contextlib.contextmanager
+def one_transaction(path: Path, wait_seconds: float) -> Iterator[sqlite3.Connection]:
+    """The file made ready, and a connection that alone may write to it; what is raised inside undoes all of it."""
     prepare(path, is_checked=False)
-    with sqlite_trouble(path), contextlib.closing(connect(path, wait_seconds=WAIT_SECONDS)) as connection:
+    with sqlite_trouble(path), contextlib.closing(connect(path, wait_seconds=wait_seconds)) as connection:
         connection.execute(_CACHE)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            stored = _store(connection, path, run)
+            yield connection
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.OperationalError):  # there may be none; closing undoes one, too
                 connection.execute("ROLLBACK")
             raise
-    return stored
+
+
+class WholeRun:
+    """A run within the one transaction that stores it: its samples as they come, all the rest at its end."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, start: RunStart) -> None:
+        """`start`: its name may not be known yet; what is not committed nobody sees."""
+        self._connection = connection
+        self._path = path
+        self._every = start.sample_every
+        self._samples = 0
+        run_id = connection.execute(statements.INSERT_RUN, values.of_run(renamed(start, _UNNAMED))).lastrowid
+        assert run_id is not None, "a row was inserted"
+        self._run_id = run_id
+        connection.executemany(statements.INSERT_STRATEGY, values.of_strategies(run_id, start))
+        connection.executemany(statements.INSERT_INSTRUMENT, values.of_instruments(run_id, start))
+
+    def add_samples(self, samples: NDArray[np.int64]) -> None:
+        """Put in those of the next samples (n, 4) that are to be stored.
+
+        They are most of a run's rows, and all numbers: from the array to the statement without a column of Python's.
+        """
+        first, self._samples = self._samples, self._samples + len(samples)
+        self._insert_samples(np.arange(first + -first % self._every, self._samples, self._every), samples, first)
+
+    def finish(self, run: FinishedRun) -> StoredRun:
+        """Store what is not there yet of a run that is over, its name with it; raises DataError where that is taken."""
+        refuse_taken(self._connection, self._path, run.start.name)
+        self.add_samples(run.samples[self._samples :])
+        last = self._samples - 1
+        if last >= 0 and last % self._every:  # what the account came to is there at any distance of samples
+            self._insert_samples(np.array([last]), run.samples, 0)
+        progress = Progress(Position(0, 0))
+        for piece in _pieces(self._run_id, run):
+            progress, tables = next_rows(progress, piece)
+            for table in tables:
+                _insert(self._connection, self._run_id, table)
+        for error in run.errors:
+            row = msgspec.structs.astuple(msgspec.structs.replace(error, run_id=self._run_id))
+            self._connection.execute(statements.INSERT_ERROR, row)
+        return self._end(run, Position(progress.position.outputs, self._samples))
+
+    def _end(self, run: FinishedRun, position: Position) -> StoredRun:
+        self._connection.execute(statements.UPDATE_NAME, (run.start.name, self._run_id))
+        self._connection.execute(statements.UPDATE_POSITION, (position.outputs, position.samples, self._run_id))
+        end = RunEnd(self._run_id, run.status, max(run.end_ns, run.start.start_ns), run.hash)
+        self._connection.execute(statements.UPDATE_END, values.of_end(end))
+        return StoredRun(self._run_id, position, len(run.errors))
+
+    def _insert_samples(self, numbers: NDArray[np.int64], samples: NDArray[np.int64], first: int) -> None:
+        """Put in samples by their numbers since the run's start; `samples` begins with the `first`."""
+        table = np.column_stack((numbers, samples[numbers - first]))
+        names = dict.fromkeys(COLUMNS["equity_curve"][1:], False)
+        whole = len(table) // ROWS_A_STATEMENT_MAX * ROWS_A_STATEMENT_MAX
+        for begin, stop, size in ((0, whole, ROWS_A_STATEMENT_MAX), (whole, len(table), len(table) - whole)):
+            if begin < stop:
+                rows = (
+                    [self._run_id, *table[place : place + size].ravel().tolist()] for place in range(begin, stop, size)
+                )
+                self._connection.executemany(statements.insert_many("equity_curve", names, size), rows)
 
 
 def refuse_taken(connection: sqlite3.Connection, path: Path, name: str) -> None:
@@ -59,50 +127,10 @@ def refuse_taken(connection: sqlite3.Connection, path: Path, name: str) -> None:
         )
 
 
-def _store(connection: sqlite3.Connection, path: Path, run: FinishedRun) -> StoredRun:
-    refuse_taken(connection, path, run.start.name)
-    run_id = connection.execute(statements.INSERT_RUN, values.of_run(run.start)).lastrowid
-    assert run_id is not None, "a row was inserted"
-    connection.executemany(statements.INSERT_STRATEGY, values.of_strategies(run_id, run.start))
-    connection.executemany(statements.INSERT_INSTRUMENT, values.of_instruments(run_id, run.start))
-    progress = Progress(Position(0, 0))
-    for piece in _pieces(run_id, run):
-        progress, tables = next_rows(progress, piece)
-        for table in tables:
-            _insert(connection, run_id, table)
-    _insert_samples(connection, run_id, run)
-    for error in run.errors:
-        row = msgspec.structs.astuple(msgspec.structs.replace(error, run_id=run_id))
-        connection.execute(statements.INSERT_ERROR, row)
-    position = Position(progress.position.outputs, len(run.samples))
-    connection.execute(statements.UPDATE_POSITION, (position.outputs, position.samples, run_id))
-    end = RunEnd(run_id, run.status, max(run.end_ns, run.start.start_ns), run.hash)
-    connection.execute(statements.UPDATE_END, values.of_end(end))
-    return StoredRun(run_id, position, len(run.errors))
-
-
 def _pieces(run_id: int, run: FinishedRun) -> Iterator[Batch]:
     """The outputs, some at a time."""
     for first in range(0, len(run.outputs), PIECE_ROWS):
         yield Batch(run_id, first, run.outputs[first : first + PIECE_ROWS], 0, run.samples[:0])
-
-
-def _insert_samples(connection: sqlite3.Connection, run_id: int, run: FinishedRun) -> None:
-    """Put in every `sample_every`th sample, and the last: what the account came to is there at any distance of samples.
-
-    They are most of a run's rows, and all numbers: from the array to the statement without a column of Python's own.
-    """
-    count = len(run.samples)
-    chosen = np.arange(0, count, run.start.sample_every)
-    if count and chosen[-1] != count - 1:
-        chosen = np.append(chosen, count - 1)
-    table = np.column_stack((chosen, run.samples[chosen]))
-    names = dict.fromkeys(COLUMNS["equity_curve"][1:], False)
-    whole = len(table) // ROWS_A_STATEMENT_MAX * ROWS_A_STATEMENT_MAX
-    for first, stop, size in ((0, whole, ROWS_A_STATEMENT_MAX), (whole, len(table), len(table) - whole)):
-        if first < stop:
-            rows = ([run_id, *table[place : place + size].ravel().tolist()] for place in range(first, stop, size))
-            connection.executemany(statements.insert_many("equity_curve", names, size), rows)
 
 
 def _insert(connection: sqlite3.Connection, run_id: int, table: TableRows) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -11,11 +14,15 @@ import polars as pl
 import pytest
 
 import adapters.store.whole
-from adapters.store import StoreReader
+from adapters.store import FinishedRun, StoreReader
+from adapters.store.process import StoringProcess
 from config.document import from_document
 from config.loader import load
+from daemon import storing_aside
 from daemon.cli import run
+from daemon.storing import STORE_FILE
 from tests.backtests import BARS, backtested, json_by, make_home, said_by
+from tests.stores import run_rows
 
 
 @pytest.fixture
@@ -100,6 +107,76 @@ def test_where_the_store_is_locked_the_files_are_written_and_the_end_says_so(
     assert (Path(second["folder"]) / "metrics.json").exists()
     with StoreReader(home / "strategy.sqlite") as reader:
         assert [run.name for run in reader.runs()] == [first["run_id"]]
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short a run is, a process of its own stores it, from the loop's first steps on."""
+    monkeypatch.setattr(storing_aside, "PROCESS_ROWS_MIN", 1)
+    monkeypatch.setattr(storing_aside, "ROWS_A_MESSAGE_MIN", 1)
+    monkeypatch.setattr(storing_aside, "AHEAD_SECONDS_MAX", 600.0)
+
+
+@pytest.mark.usefixtures("ahead")
+@pytest.mark.parametrize("held_seconds", [600.0, 0.0])
+def test_stored_ahead_of_its_end_it_has_the_rows_that_it_has_without(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, held_seconds: float
+) -> None:
+    """Where the loop takes too long, what was begun is undone, and all is stored at its end."""
+    given: list[int] = []
+    forgotten: list[bool] = []
+    give, forget = StoringProcess.give, StoringProcess.forget
+    monkeypatch.setattr(StoringProcess, "give", lambda own, rows: (given.append(len(rows)), give(own, rows))[1])
+    monkeypatch.setattr(StoringProcess, "forget", lambda own: (forgotten.append(True), forget(own))[1])
+    monkeypatch.setattr(storing_aside, "HELD_SECONDS_MAX", held_seconds)
+    ahead = backtested(capsys, home)
+    assert given
+    assert bool(forgotten) == (held_seconds == 0)
+    monkeypatch.setattr(storing_aside, "PROCESS_ROWS_MIN", 10**9)
+    after = backtested(capsys, home)
+    assert ahead["hash"] == after["hash"]
+    assert run_rows(home / STORE_FILE, ahead["run_id"]) == run_rows(home / STORE_FILE, after["run_id"])
+
+
+@pytest.mark.usefixtures("ahead")
+def test_where_its_process_is_killed_the_run_is_stored_all_the_same(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = StoringProcess.finish
+
+    def killed(own: StoringProcess, run: FinishedRun) -> None:
+        os.kill(own.process_id, signal.SIGKILL)
+        finish(own, run)
+
+    monkeypatch.setattr(StoringProcess, "finish", killed)
+    done = backtested(capsys, home)
+    with StoreReader(home / "strategy.sqlite") as reader:
+        assert [(run.name, run.status) for run in reader.runs()] == [(done["run_id"], "finished")]
+
+
+@pytest.mark.usefixtures("ahead")
+def test_where_there_is_no_process_to_be_had_the_run_is_stored_all_the_same(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(home / "nothing"))
+    done = backtested(capsys, home)
+    assert [run["name"] for run in json_by(capsys, home, "runs", "list")["runs"]] == [done["run_id"]]
+
+
+@pytest.mark.usefixtures("ahead")
+def test_where_the_strategy_raises_nothing_of_what_was_stored_ahead_is_left(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    custom = home / "strategies" / "custom"
+    custom.mkdir(parents=True)
+    (custom / "breaks.py").write_text(
+        'def schema():\n    return {"id": "breaks", "name": "Breaks"}\n\n\n'
+        "def on_bar(ctx, i):\n    return 1 / (i - 20_000)\n",
+        encoding="utf-8",
+    )
+    backtested(capsys, home, "strategy={name: breaks}", code=65)
+    (row,) = json_by(capsys, home, "runs", "list")["runs"]
+    assert row["status"] == "failed"
 
 
 def test_another_program_s_database_is_left_as_it_is(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,10 +17,11 @@ import pytest
 from adapters.store import Batch, RunEnd, RunStart, StoredError, StoreReader
 from adapters.store.export import export_run
 from adapters.store.rows import COLUMNS
+from adapters.store.runs import renamed
 from daemon.cli import run
 from engine.kernels import layout
 from engine.replay import RunResult
-from tests.stores import bar_result, renamed, start_of, tape_result, writing
+from tests.stores import bar_result, start_of, tape_result, writing
 
 TABLES = {"strategy_runs", "run_strategies", "run_instruments", "errors", *COLUMNS}
 BROKEN = StoredError(2, 0, 7, 1_723_161_540_000_000_000, "StrategyError", "on_bar raised", "ladder", "M0")

@@ -19,11 +19,12 @@ import pytest
 import adapters.store.whole
 from adapters.store import FinishedRun, StoredError, StoreLockedError, StoreReader, prepare, store_whole
 from adapters.store.rows import COLUMNS, NULLABLE
+from adapters.store.runs import renamed
 from adapters.store.schema import migrations
 from daemon.store_compare import compare_rows
 from engine.kernels import layout
 from engine.reading import kinds_of
-from tests.stores import RESULTS, assert_holds, bar_result, renamed, start_of, table_rows, tape_result
+from tests.stores import RESULTS, assert_holds, bar_result, start_of, table_rows, tape_result
 
 ROOT = Path(__file__).parents[2]
 

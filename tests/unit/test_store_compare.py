@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from adapters.store import Batch, Position, RunEnd, RunRow, RunStart, StoreReader
 from adapters.store.rows import COLUMNS, EVENT_TABLES, output_rows
+from adapters.store.runs import renamed
 from daemon.store_compare import CURVE, RowDifference, compare_rows, compare_runs, prefix_note
 from engine.errors import DataError
 from engine.kernels import layout
-from tests.stores import bar_result, renamed, start_of, tape_result, writing
+from tests.stores import bar_result, start_of, tape_result, writing
 
 Words = NDArray[np.int64]
 CELLS = [(table, column) for table, columns in COLUMNS.items() for column in columns if column not in ("run_id", "n")]
