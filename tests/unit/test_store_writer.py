@@ -14,6 +14,7 @@ import pytest
 
 from adapters.store import Position, RunEnd, StoredError, StoreReader, prepare
 from adapters.store.rows import COLUMNS
+from adapters.store.runs import renamed
 from adapters.store.writer import StoreWriter, WriterStatistics
 from engine.errors import DataError, UsageError
 from engine.replay import RunResult
@@ -24,7 +25,6 @@ from tests.stores import (
     bar_result,
     batch_of,
     random_batches,
-    renamed,
     start_of,
     summed,
     table_rows,
