@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from config.model import RunConfig
 from daemon.banding import band_of
 from daemon.fallbacks import fallback_lines
 from daemon.markets import LoadMarket, load_market
-from daemon.runs import figures_of, run_document, strategy_runs
+from daemon.runs import equity_curve, figures_of, run_document, strategy_runs
 from daemon.stages import Quiet, Stages
 from daemon.storing import store_failed
 from daemon.storing_aside import Storing, begin_storing
@@ -42,7 +43,10 @@ if TYPE_CHECKING:
 
 
 class Timings(msgspec.Struct, frozen=True):
-    """Seconds of each stage of a run, monotonic clock. `store` goes on beside the stages after the loop."""
+    """Seconds of each stage of a run, monotonic clock.
+
+    `journal` is what is left of writing it once the figures are there; `store` goes on beside the stages.
+    """
 
     load: float
     loop: float
@@ -194,6 +198,7 @@ def _run(
     try:
         result = replay.run(storing.following(replay, stages.progress))
     except StrategyError as error:
+        storing.abandon()
         store_failed(home, config, prepared.runs, replay, prepared.start_ns, error, stages)
         raise
     return result, trace_of(replay, prepared.known, config)
@@ -228,10 +233,13 @@ def _backtest(
     bars = tuple(market.bars for market in markets)
     fresh_runs = partial(strategy_runs, Registry(home), config, config.symbols)
     band = band_of(result, start_ns, config, markets, prepared.known, fresh_runs, stages)
-    curve, trades, figures = figures_of(result, start_ns, config, bars, band, like)
-    symbols = symbol_outputs(places, config, markets, trace, result, trades, facts)
-    watch.lap("figures")
-    journals = write_journals(places, config, markets, trace, result, curve)
+    curve = equity_curve(result.samples, start_ns, config.settings.cash_decimals)
+    with ThreadPoolExecutor(1, "journal") as beside:  # polars writes without Python's lock
+        writing = beside.submit(write_journals, places, config, markets, trace, result, curve)
+        _, trades, figures = figures_of(result, start_ns, config, bars, band, like, curve)
+        symbols = symbol_outputs(places, config, markets, trace, result, trades, facts)
+        watch.lap("figures")
+        journals = writing.result()
     watch.lap("journal")
     told = {symbol: path.relative_to(home).as_posix() for symbol, path in journals.items()}
     document = run_document(config, prepared.runs, result) | {"journals": told} | _plugin_facts(prepared.plugins)

@@ -98,13 +98,14 @@ def equity_curve(samples: NDArray[np.int64], start_ns: int, cash_decimals: int) 
 
 def figures_of(
     result: RunResult, start_ns: int, config: RunConfig, bars: Sequence[Bars], band: EquityBand | None = None,
-    like: Sequence[str] = (),
+    like: Sequence[str] = (), curve: EquityCurve | None = None,
 ) -> tuple[EquityCurve, list[Trade], Metrics]:  # fmt: skip
     """The curve, the trades and every figure; `bars` are the markets' in order, none on books and prints.
 
-    One market's closes give buy-and-hold. `like`: packages by whose definitions figures are wanted too.
+    One market's closes give buy-and-hold. `like`: packages by whose definitions figures are wanted too. `curve`: the
+    run's, where it is there already.
     """
-    curve = equity_curve(result.samples, start_ns, config.settings.cash_decimals)
+    curve = curve or equity_curve(result.samples, start_ns, config.settings.cash_decimals)
     trades = with_risk(result.trades(), result, _sized_by_risk(config))
     figures = metrics_of(result, curve, trades, config, bars, band)
     alike = _like(like, result, curve, trades, config, bars) if like else {}

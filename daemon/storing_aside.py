@@ -42,6 +42,10 @@ class Storing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """A run that has not come to its end is not stored."""
+        self.abandon()
+
+    def abandon(self) -> None:
+        """The run comes to no end: nothing of it is left in the store."""
 
     def following(self, replay: Replay, progress: Progress) -> Progress:
         """What the loop is to call on its way."""
@@ -118,7 +122,7 @@ class StoringAhead(StoringThread):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """What has not come to its end is undone."""
-        self._abandon()
+        self.abandon()
         super().__exit__(kind, error, trace)
 
     def following(self, replay: Replay, progress: Progress) -> Progress:
@@ -140,7 +144,7 @@ class StoringAhead(StoringThread):
             try:
                 self._process.finish(run)
             except OSError:
-                self._abandon()
+                self.abandon()
             else:
                 self._run = run
                 return
@@ -160,7 +164,7 @@ class StoringAhead(StoringThread):
             try:
                 self._process.give(samples)
             except OSError:  # no room for its file
-                self._abandon()
+                self.abandon()
 
     def trouble(self) -> TapewrightError | None:
         """Wait until the run is stored; what hindered it, if anything did. Raises what nobody expects."""
@@ -177,7 +181,8 @@ class StoringAhead(StoringThread):
                 return None
         return super().trouble()
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
+        """The run comes to no end: what the process has begun is undone."""
         process, self._process = self._process, None
         if process is not None:
             process.abandon()

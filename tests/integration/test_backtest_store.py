@@ -165,16 +165,21 @@ def test_where_there_is_no_process_to_be_had_the_run_is_stored_all_the_same(
 
 @pytest.mark.usefixtures("ahead")
 def test_where_the_strategy_raises_nothing_of_what_was_stored_ahead_is_left(
-    home: Path, capsys: pytest.CaptureFixture[str]
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    given: list[int] = []
+    give = StoringProcess.give
+    monkeypatch.setattr(StoringProcess, "give", lambda own, rows: (given.append(len(rows)), give(own, rows))[1])
+    monkeypatch.setattr(adapters.store.whole, "WAIT_SECONDS", 0.2)  # what is begun is undone before
     custom = home / "strategies" / "custom"
     custom.mkdir(parents=True)
     (custom / "breaks.py").write_text(
         'def schema():\n    return {"id": "breaks", "name": "Breaks"}\n\n\n'
-        "def on_bar(ctx, i):\n    return 1 / (i - 20_000)\n",
+        "def on_bar(ctx, i):\n    if i == 5:\n        ctx.buy(1)\n    return 1 / (ctx.position.size + i - 20_001)\n",
         encoding="utf-8",
     )
     backtested(capsys, home, "strategy={name: breaks}", code=65)
+    assert given
     (row,) = json_by(capsys, home, "runs", "list")["runs"]
     assert row["status"] == "failed"
 
