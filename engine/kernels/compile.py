@@ -165,7 +165,7 @@ class _Inner:
         return _compiled(self._function, for_python=False)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        return self.compiled(*arguments, **keywords)
+        raise TypeError(f"{self._function.__name__} is for compiled code: there is no way in from Python")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -73,6 +73,12 @@ def test_a_literal_does_not_make_a_function_of_its_own() -> None:
     assert len(compiled.signatures) == 1
 
 
+def test_an_inner_function_is_not_called_from_python() -> None:
+    """It has no way in: where numba's own object of it is called, the process ends."""
+    with pytest.raises(TypeError, match="muldiv is for compiled code"):
+        muldiv(1, 2, 3)
+
+
 def test_machine_code_comes_from_the_cache_without_the_registries() -> None:
     """A second process takes the kernel from the cache and never imports what only compiling needs."""
     if compiling.CACHE_FOLDER is None:
