@@ -164,7 +164,7 @@ class _Inner:
     def compiled(self) -> Any:
         return _compiled(self._function, for_python=False)
 
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+    def __call__(self, *_arguments: Any, **_keywords: Any) -> Any:
         raise TypeError(f"{self._function.__name__} is for compiled code: there is no way in from Python")
 
     def __getattr__(self, name: str) -> Any:
