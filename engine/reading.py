@@ -125,8 +125,8 @@ class TradeReader:
             entry / divisor * multiplier, left / divisor * multiplier, abs(most) * lot_size,
             Decimal(gross).scaleb(shift), Decimal(fees).scaleb(shift), Decimal(funding).scaleb(shift),
             Decimal(pnl).scaleb(shift), 100.0 * over(pnl, notional), Decimal(mae).scaleb(shift),
-            Decimal(mfe).scaleb(shift), 100.0 * over(mae, notional), 100.0 * over(mfe, notional), None, None, bars, fills,
-            _EXIT[(head >> 16) & 0xFF],
+            Decimal(mfe).scaleb(shift), 100.0 * over(mae, notional), 100.0 * over(mfe, notional), None, None, bars,
+            fills, _EXIT[(head >> 16) & 0xFF],
         )  # fmt: skip
 
 

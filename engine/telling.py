@@ -87,10 +87,11 @@ class Teller:
     def _tell_order(self, runner: Runner) -> None:
         row = int(self._engine.state.core["event_row"][0])
         strategy, context = runner.run.strategy, runner.context
+        on_order = strategy.on_order
         for each in self._engine.output_rows(row, 1).tolist():
             update = runner.reader.update(each)
-            if update is not None and strategy.on_order and not isinstance(strategy.on_order, CompiledCallback):
-                strategy.on_order(context, update)
+            if update is not None and on_order is not None and not isinstance(on_order, CompiledCallback):
+                on_order(context, update)
         if strategy.on_trade is None:
             return
         for each in self._engine.output_rows(row + 1, 1).tolist():

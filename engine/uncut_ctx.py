@@ -15,7 +15,7 @@ class UncutContext(Context):
 
     __slots__ = ()
 
-    @property  # type: ignore[override]  # Window has it as an attribute
+    @property
     def close(self) -> FloatColumn:
         """Closes up to the current bar."""
         shown = self._shown_close
