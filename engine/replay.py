@@ -213,7 +213,7 @@ class Replay:
         account = self.account
         runner, index = self._runners[0], 0
         try:
-            for stop, index, runner, context, show, on_bar in calls:  # noqa: B007 - named where one of them raises
+            for stop, index, (runner, context, show, on_bar) in calls:  # noqa: B007 - named where one of them raises
                 if stop > account.calm_until:
                     self._follow(stop)
                     account.calm_until = 0 if self._is_asked_ahead else self._calm_until(stop)

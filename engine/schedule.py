@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from engine.bar_runner import BarRunner
 from engine.ctx import Context
 
-# Records to have been seen, the bar's index, the runner, then what a call needs of it, looked up once.
-Call = tuple[int, int, BarRunner, Context, Callable[[int], None], Callable[[Context, int], object]]
+# The runner, and what the loop over the bars needs of it, looked up once.
+Called = tuple[BarRunner, Context, Callable[[int], None], Callable[[Context, int], object]]
+Call = tuple[int, int, Called]
+"""Records to have been seen, the bar's index, who is called."""
+
 _CHUNK = 8_192
 
 
@@ -21,9 +24,8 @@ def calls_in_order(runners: Sequence[BarRunner]) -> Iterator[Call]:
     """Each call there is to make: when its bar is over; of calls at one moment that of the earlier runner first."""
     active = [runner for runner in runners if runner.on_bar is not None]
     if len(active) == 1:
-        runner = active[0]
-        fixed = map(repeat, _called(runner))
-        return zip(_numbers(runner.bar_stops), range(len(runner.bar_stops)), *fixed, strict=False)
+        stops = active[0].bar_stops
+        return zip(_numbers(stops), range(len(stops)), repeat(_called(active[0])), strict=False)
     calls = [
         np.column_stack((runner.bar_stops, np.full(len(runner.bar_stops), order), np.arange(len(runner.bar_stops))))
         for order, runner in enumerate(active)
@@ -33,14 +35,13 @@ def calls_in_order(runners: Sequence[BarRunner]) -> Iterator[Call]:
     table = np.concatenate(calls)
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
     chunks = (table[start : start + _CHUNK].T.tolist() for start in range(0, len(table), _CHUNK))
-    called = [list(column) for column in zip(*map(_called, active), strict=True)]
+    called = [_called(runner) for runner in active]
     return chain.from_iterable(
-        zip(stops, indexes, *(map(column.__getitem__, orders) for column in called), strict=True)
-        for stops, orders, indexes in chunks
+        zip(stops, indexes, map(called.__getitem__, orders), strict=True) for stops, orders, indexes in chunks
     )
 
 
-def _called(runner: BarRunner) -> tuple[BarRunner, Context, Callable[[int], None], Callable[[Context, int], object]]:
+def _called(runner: BarRunner) -> Called:
     assert runner.on_bar is not None, "only who has one is called"
     return runner, runner.context, runner.context.show, runner.on_bar
 
