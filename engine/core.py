@@ -33,6 +33,7 @@ _LIVE_ORDERS, _OUTPUT_COUNT, _SAMPLE_COUNT, _ORDER_COUNT, _DEFECT, _WAKE, _OPEN_
     )
 )  # fmt: skip
 _STEP = layout.FIGURES.index("step")
+_WAKE_ON_UPDATE = len(layout.FIGURES) + layout.SETTINGS.index("wake_on_update")
 _SNAPSHOT_MAGIC = "tapewright-core-1"
 _STORED = ("core", *(name for name in layout.TABLES if name not in {"outputs", "samples"}))
 
@@ -76,6 +77,10 @@ class Engine:
             if wake in (layout.WAKE_DONE, layout.WAKE_STEP, layout.WAKE_UPDATE):
                 return position, wake
             self._relieve(wake, events, position)
+
+    def wake_on_updates(self) -> None:
+        """Let `advance` come back after each step in which the core has said something."""
+        self._figures[_WAKE_ON_UPDATE] = 1
 
     def is_moving(self, with_positions: bool) -> bool:  # noqa: FBT001
         """Whether an order works or is on its way (or, if asked, a position is open)."""

@@ -18,7 +18,7 @@ from engine.frames import known_bars
 from engine.indicators import IndicatorSpec, definition_of
 from engine.order_signals import order_signals
 from engine.reading import Scale
-from engine.series import output_names
+from engine.series_indicators import output_names
 from engine.symbol_accounts import Moves, Timeline, account_cash, changes_of
 
 ROWS = 65_536

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from operator import truediv
 from typing import Any, Literal
 
 import msgspec
@@ -31,6 +32,7 @@ RISKS = (
     "", "max_drawdown", "strategy_max_drawdown", "daily_loss_limit", "resumed", "liquidation", "bankrupt", "halted",
     "strategy_stopped", "strategy_started", "strategy_faulted", "strategy_quarantined",
 )  # fmt: skip
+_TRADE_ID = 4  # its word in a TRADE output
 _EXIT: dict[int, ExitReason] = {0: "order", layout.BY_END: "end", layout.BY_LIQUIDATION: "liquidation",
                                 layout.BY_HALT: "guard"}  # fmt: skip
 
@@ -100,68 +102,65 @@ def view_as(outputs: NDArray[np.int64], kind: int, view: np.dtype[np.void]) -> N
     return np.ascontiguousarray(outputs[kinds_of(outputs) == kind]).view(view).reshape(-1)
 
 
-def _average_prices(values: NDArray[np.int64], lots: NDArray[np.int64], scale: Scale) -> NDArray[np.float64]:
-    """Average prices of `lots` that were worth `values` cash units; exact where a trade had one price."""
-    factor = scale.instrument.value_factor(scale.cash_decimals)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if scale.instrument.kind == "inverse":
-            ticks = lots.astype(np.float64) * factor / values
-        else:
-            ticks = values / (lots.astype(np.float64) * factor)
-    per_unit = 1 / scale.instrument.tick_size
-    return ticks / float(per_unit) if per_unit == per_unit.to_integral_value() else ticks * scale.tick
+class TradeReader:
+    """Makes a Trade of each TRADE output; what never changes of an instrument is looked up once."""
+
+    def __init__(self, scales: Sequence[Scale], strategies: Sequence[str]) -> None:
+        self._names = strategies
+        self._units = [_units_of(scale) for scale in scales]
+
+    def trade(self, row: Sequence[int], fills: int) -> Trade:
+        """The closed trade of a row that came of so many fills."""
+        (_, ts_ns, head, _, trade_id, most, entered, entry_ts_ns, entry_value, exit_value, gross, fees, funding, mae,
+            mfe, bars) = row  # fmt: skip
+        symbol, lot_size, shift, factor, is_inverse, divisor, multiplier = self._units[(head >> 48) & 0xFFFF]
+        pnl = gross - fees - funding
+        # Divided as doubles: Python divides two large integers exactly, which rounds once less.
+        notional, contracts = float(entry_value), float(entered) * factor
+        over = truediv if entry_value and exit_value and entered else _quotient
+        entry = over(contracts, notional) if is_inverse else over(entry_value, contracts)
+        left = over(contracts, float(exit_value)) if is_inverse else over(exit_value, contracts)
+        return Trade(  # by place, which is quicker: as `engine.figures.trades` has them
+            trade_id, self._names[(head >> 32) & 0xFFFF], symbol, "long" if most > 0 else "short", entry_ts_ns, ts_ns,
+            entry / divisor * multiplier, left / divisor * multiplier, abs(most) * lot_size,
+            Decimal(gross).scaleb(shift), Decimal(fees).scaleb(shift), Decimal(funding).scaleb(shift),
+            Decimal(pnl).scaleb(shift), 100.0 * over(pnl, notional), Decimal(mae).scaleb(shift),
+            Decimal(mfe).scaleb(shift), 100.0 * over(mae, notional), 100.0 * over(mfe, notional), None, None, bars,
+            fills, _EXIT[(head >> 16) & 0xFF],
+        )  # fmt: skip
 
 
-def _trade_rows(rows: NDArray[Any], scale: Scale, names: Sequence[str], fills: NDArray[np.int64]) -> list[Trade]:
-    """The closed trades of one instrument."""
-    symbol, shift, lot = scale.instrument.symbol, -scale.cash_decimals, scale.instrument.lot_size
-    pnl = rows["gross"] - rows["fees"] - rows["funding"]
+def _quotient(part: float, whole: float) -> float:
+    """A quotient as IEEE 754 has it also of nothing, where Python raises."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        percents = [100.0 * (amounts / rows["entry_value"]) for amounts in (pnl, rows["mae"], rows["mfe"])]
-    money = [
-        [Decimal(units).scaleb(shift) for units in amounts.tolist()]
-        for amounts in (rows["gross"], rows["fees"], rows["funding"], pnl, rows["mae"], rows["mfe"])
-    ]
-    entries = _average_prices(rows["entry_value"], rows["lots_entered"], scale)
-    exits = _average_prices(rows["exit_value"], rows["lots_entered"], scale)
-    columns: tuple[list[Any], ...] = (
-        rows["trade_id"].tolist(), rows["strategy"].tolist(), rows["lots_most"].tolist(), rows["entry_ts_ns"].tolist(),
-        rows["ts_ns"].tolist(), entries.tolist(), exits.tolist(), *money, *(column.tolist() for column in percents),
-        rows["bars_held"].tolist(), fills[rows["trade_id"]].tolist(), rows["reason"].tolist(),
-    )  # fmt: skip
-    return [
-        Trade(
-            trade_id=trade_id, strategy=names[strategy], symbol=symbol, side="long" if most > 0 else "short",
-            entry_ts_ns=entry_ts, exit_ts_ns=exit_ts, entry_price=entry, exit_price=exited, size=abs(most) * lot,
-            gross_pnl=gross, fees=fees, funding=funding, pnl=net, pnl_percent=net_percent, mae=mae, mfe=mfe,
-            mae_percent=mae_percent, mfe_percent=mfe_percent, mae_r=None, mfe_r=None, bars_held=bars, fills=count,
-            exit_reason=_EXIT[reason],
-        )
-        for trade_id, strategy, most, entry_ts, exit_ts, entry, exited, gross, fees, funding, net, mae, mfe,
-            net_percent, mae_percent, mfe_percent, bars, count, reason in zip(*columns, strict=True)
-    ]  # fmt: skip
+        return float(np.float64(part) / np.float64(whole))
+
+
+def _units_of(scale: Scale) -> tuple[str, Decimal, int, float, bool, float, float]:
+    """Symbol, lot, the cash unit's power of ten, factor, whether inverse; what makes a price of ticks: ÷, then ×.
+
+    Ticks of 1 ÷ a whole number are divided by it: a trade that had one price then gets the double nearest to it.
+    """
+    instrument, per_unit = scale.instrument, 1 / scale.instrument.tick_size
+    divisor, multiplier = (float(per_unit), 1.0) if per_unit == per_unit.to_integral_value() else (1.0, scale.tick)
+    factor = float(instrument.value_factor(scale.cash_decimals))
+    is_inverse = instrument.kind == "inverse"
+    return instrument.symbol, instrument.lot_size, -scale.cash_decimals, factor, is_inverse, divisor, multiplier
 
 
 def trades_of(outputs: NDArray[np.int64], scales: Sequence[Scale], strategies: Sequence[str]) -> list[Trade]:
     """All closed trades, in the order in which they closed."""
-    rows = view_as(outputs, layout.TRADE_OUTPUT, layout.TRADE_VIEW)
+    rows = outputs[kinds_of(outputs) == layout.TRADE_OUTPUT]
     fills = view_as(outputs, layout.FILL_OUTPUT, layout.FILL_VIEW)
-    length = 1 + max((int(ids.max()) for ids in (rows["trade_id"], fills["trade_id"]) if len(ids)), default=0)
+    length = 1 + max((int(ids.max()) for ids in (rows[:, _TRADE_ID], fills["trade_id"]) if len(ids)), default=0)
     counts = np.bincount(fills["trade_id"], minlength=length)
     # A fill that turns a position closes one trade and opens the next; it carries the new one's number.
     turning = (fills["lots"] > 0) == (fills["ledger_lots"] > 0)
     turning &= (fills["ledger_lots"] != 0) & (np.abs(fills["lots"]) > np.abs(fills["ledger_lots"]))
     if turning.any():
         counts += np.bincount(_trades_before(fills, turning), minlength=length)
-    found = [
-        trade
-        for index, scale in enumerate(scales)
-        for trade in _trade_rows(rows[rows["instrument"] == index], scale, strategies, counts)
-    ]
-    if len(scales) > 1:
-        place = {trade_id: order for order, trade_id in enumerate(rows["trade_id"].tolist())}
-        found.sort(key=lambda trade: place[trade.trade_id])
-    return found
+    reader = TradeReader(scales, strategies)
+    return list(map(reader.trade, rows.tolist(), counts[rows[:, _TRADE_ID]].tolist()))
 
 
 def _trades_before(fills: NDArray[Any], turning: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -176,57 +175,68 @@ def _trades_before(fills: NDArray[Any], turning: NDArray[np.bool_]) -> NDArray[n
     return np.array(closed, dtype=np.int64)
 
 
+class _Ordered(msgspec.Struct, frozen=True):
+    """What an order's updates have in common, and its size in lots."""
+
+    symbol: str
+    side: Literal["buy", "sell"]
+    type: str
+    lots: int
+    size: float
+    price: float | None
+    stop_price: float | None
+    tag: int
+
+
+def _ordered(scale: Scale, lots: int, limit_ticks: int, stop_ticks: int, kind: int, tag: int) -> _Ordered:
+    return _Ordered(
+        symbol=scale.instrument.symbol, side="buy" if lots > 0 else "sell",
+        type=TYPES[kind] if kind < len(TYPES) else "unknown", lots=abs(lots), size=float(scale.size(abs(lots))),
+        price=scale.price(limit_ticks) if limit_ticks else None,
+        stop_price=scale.price(stop_ticks) if stop_ticks else None, tag=tag,
+    )  # fmt: skip
+
+
 class OrderReader:
     """Follows the order outputs of one strategy and makes an OrderUpdate of each."""
 
     def __init__(self, scales: Sequence[Scale]) -> None:
         self._scales = scales
-        self._orders: dict[int, dict[str, int]] = {}
+        self._orders: dict[int, _Ordered] = {}
 
     def know(self, orders: Iterable[Any]) -> None:
         """Take up after a snapshot: rows of the core's order table, those whose updates are still to come."""
-        names = {"lots": "lots", "limit": "limit_ticks", "stop": "stop_ticks", "type": "type", "tag": "tag"}
+        names = ("lots", "limit_ticks", "stop_ticks", "type", "tag")
         self._orders = {
-            int(order["id"]): {name: int(order[field]) for name, field in names.items()} for order in orders
+            int(order["id"]): _ordered(self._scales[int(order["instrument"])], *(int(order[name]) for name in names))
+            for order in orders
         }
 
-    def updates(self, rows: NDArray[np.int64]) -> Iterator[OrderUpdate]:
-        """Updates of ORDER and FILL rows, in order; rows of other kinds are passed over."""
-        for row in rows:
-            head = int(row[2])
-            kind = head & 0xFF
-            if kind == layout.ORDER_OUTPUT:
-                yield self._order(row, head)
-            elif kind == layout.FILL_OUTPUT and row[3] > 0:
-                yield self._fill(row, head)
+    def update(self, row: Sequence[int]) -> OrderUpdate | None:
+        """What an ORDER or FILL output says of an order; None for outputs of other kinds, and for a fill of none."""
+        head, order_id = row[2], row[3]
+        match head & 0xFF:
+            case layout.ORDER_OUTPUT:
+                ordered = _ordered(self._scales[head >> 48], row[4], row[6], row[7], row[8], row[12])
+                self._orders[order_id] = ordered
+                return self._update(row, ordered, ordered.lots - row[5])
+            case layout.FILL_OUTPUT if order_id > 0:
+                ordered = self._orders[order_id]
+                return self._update(row, ordered, ordered.lots - row[14], row[5], abs(row[4]), row[7])
+            case _:
+                return None
 
-    def _order(self, row: NDArray[np.int64], head: int) -> OrderUpdate:
-        order_id = int(row[3])
-        names = {"lots": 4, "limit": 6, "stop": 7, "type": 8, "tag": 12}
-        known = {name: int(row[word]) for name, word in names.items()}
-        self._orders[order_id] = known
-        filled = abs(int(row[4])) - int(row[5])
-        return self._update(row, head, order_id, known, filled, None, 0, 0)
-
-    def _fill(self, row: NDArray[np.int64], head: int) -> OrderUpdate:
-        order_id = int(row[3])
-        known = self._orders[order_id]
-        filled = abs(known["lots"]) - int(row[14])
-        return self._update(row, head, order_id, known, filled, int(row[5]), abs(int(row[4])), int(row[7]))
-
-    def _update(self, row: NDArray[np.int64], head: int, order_id: int, known: dict[str, int], filled: int,
-                fill_ticks: int | None, fill_lots: int, fee: int) -> OrderUpdate:  # fmt: skip
-        scale = self._scales[head >> 48]
-        state = (head >> 8) & 0xFF
+    def _update(self, row: Sequence[int], ordered: _Ordered, filled: int, fill_ticks: int | None = None,
+                fill_lots: int = 0, fee: int = 0) -> OrderUpdate:  # fmt: skip
+        head, order_id = row[2], row[3]
+        scale, state = self._scales[head >> 48], (head >> 8) & 0xFF
         if state >= layout.FILLED:
             self._orders.pop(order_id, None)
         is_fill = fill_ticks is not None
         return OrderUpdate(
-            id=order_id, symbol=scale.instrument.symbol, side="buy" if known["lots"] > 0 else "sell",
-            state=STATES[state], reason="" if is_fill else REASONS[(head >> 16) & 0xFF], type=TYPES[known["type"]]
-            if known["type"] < len(TYPES) else "unknown", size=float(scale.size(abs(known["lots"]))),
-            filled=float(scale.size(filled)), price=scale.price(known["limit"]) if known["limit"] else None,
-            stop_price=scale.price(known["stop"]) if known["stop"] else None,
+            id=order_id, symbol=ordered.symbol, side=ordered.side, state=STATES[state],
+            reason="" if is_fill else REASONS[(head >> 16) & 0xFF], type=ordered.type, size=ordered.size,
+            filled=float(scale.size(filled)), price=ordered.price, stop_price=ordered.stop_price,
             fill_price=None if fill_ticks is None else scale.price(fill_ticks),
-            fill_size=float(scale.size(fill_lots)), fee=float(scale.money(fee)), tag=known["tag"], ts_ns=int(row[1]),
+            fill_size=float(scale.size(fill_lots)), fee=float(scale.money(fee)), tag=ordered.tag, ts_ns=row[1],
         )  # fmt: skip

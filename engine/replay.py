@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from itertools import chain, islice, repeat
+from itertools import islice
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.bar_runner import BarRunner
 from engine.bars import Bars, FloatColumn
-from engine.boundary import strategy_boundary
 from engine.core import Engine
 from engine.ctx import NEVER, Account, Context, LogLine
 from engine.errors import StrategyError
@@ -22,10 +20,12 @@ from engine.frames import aggregate
 from engine.indicators import IndicatorSpec
 from engine.kernels import layout
 from engine.market import EventStream, Market, event_stream
-from engine.reading import OrderReader, Scale, scale_of, trades_of
+from engine.reading import OrderReader, Scale, TradeReader, scale_of, trades_of
+from engine.schedule import Call, calls_in_order
 from engine.settings import RunSettings
 from engine.signals import signal_requests
 from engine.strategy import InputValue, Strategy
+from engine.uncut_ctx import UncutContext
 
 _CHUNK = 8_192
 _CALM_RECORDS = 4_096  # looked ahead at once: a position that ends sooner makes the rest a waste
@@ -72,39 +72,6 @@ Progress = Callable[[int, int], None]
 KnownIndicators = Mapping[IndicatorSpec, tuple[FloatColumn, ...]]
 
 
-class _Runner:
-    """One strategy on one market."""
-
-    __slots__ = ("bar_steps", "bar_stops", "context", "fills", "last_trade", "market", "on_bar", "reader", "run",
-                 "strategy")  # fmt: skip
-
-    def __init__(self, run: StrategyRun, strategy: int, market: int, context: Context, bar_steps: NDArray[np.int64],
-                 bar_stops: NDArray[np.int64], reader: OrderReader) -> None:  # fmt: skip
-        self.run = run
-        self.strategy = strategy
-        self.market = market
-        self.context = context
-        self.bar_steps = bar_steps  # at the end of which a bar is known
-        self.bar_stops = bar_stops  # records that have been seen by then
-        self.reader = reader
-        self.on_bar = run.strategy.on_bar
-        self.fills: Counter[int] = Counter()  # fills of each open trade
-        self.last_trade = 0
-
-    def called(self) -> tuple[_Runner, Context, Callable[[int], None], Callable[[Context, int], object]]:
-        """What the loop over the bars needs of it, looked up once."""
-        assert self.on_bar is not None, "only who has one is called"
-        return self, self.context, self.context.show, self.on_bar
-
-    def boundary(self, where: str) -> AbstractContextManager[None]:
-        """What the strategy's code raises inside becomes an error that names it and the place."""
-        return strategy_boundary(self.run.name, self.run.strategy.path, self.context.symbol, where)
-
-
-# Records to have been seen, the bar's index, then what `_Runner.called` gives.
-_Call = tuple[int, int, _Runner, Context, Callable[[int], None], Callable[[Context, int], object]]
-
-
 class Replay:
     """A run that can be driven to its end at once, or stopped, snapshot, and resumed after any bar."""
 
@@ -124,6 +91,7 @@ class Replay:
                                        samples=len(self.stream.step_stops) + 8)  # fmt: skip
         self.scales = tuple(scale_of(market.instrument, settings.cash_decimals) for market in markets)
         self.account = Account(self.engine, self.stream.records)
+        self._trade_reader = TradeReader(self.scales, [run.name for run in runs])
         self._states: list[dict[str, Any]] = [{} for _ in runs]
         self._runners = [self._runner(index, market) for index, run in enumerate(runs) for market in run.markets]
         self._told: list[NDArray[np.int64]] = []
@@ -132,12 +100,14 @@ class Replay:
         self._bars = sum(len(market.bars) for market in markets)
         self._calls = 0
         self._calls_total = sum(len(runner.bar_stops) for runner in self._runners if runner.on_bar is not None)
-        self._schedule: Iterator[_Call] = iter(())
+        self._schedule: Iterator[Call] = iter(())
 
-    def _runner(self, index: int, market: int) -> _Runner:
+    def _runner(self, index: int, market: int) -> BarRunner:
         run = self.runs[index]
         own, steps = _bars_of(run, self.markets[market].bars, self.stream.bar_steps[market])
-        context = self.context_type(
+        # Who has a caller of its own stands between: whether `close` is read at a bar is for others to say.
+        is_plain = run.strategy.bar_caller is None or self.context_type is not Context
+        context = (self.context_type if is_plain else UncutContext)(
             own, self.account, self.scales[market], strategy=index, name=run.name, market=market,
             markets=len(self.markets), params=dict(run.params), state=self._states[index], log=self._log,
         )  # fmt: skip
@@ -145,8 +115,10 @@ class Replay:
             base = self.markets[market].bars.timeframe
             for spec, columns in self._known[market].items():
                 context.ind.know(msgspec.structs.replace(spec, timeframe=spec.timeframe or base), columns)
-        stops = self.stream.step_stops[steps]
-        return _Runner(run, index, market, context, steps, stops, OrderReader(self.scales))
+        return BarRunner(
+            run.name, run.strategy, index, market, context, bar_steps=steps, bar_stops=self.stream.step_stops[steps],
+            orders=OrderReader(self.scales), trades=self._trade_reader,
+        )  # fmt: skip
 
     def _log(self, level: str, strategy: str, symbol: str, message: str) -> None:
         stop = self.account.stop
@@ -164,12 +136,12 @@ class Replay:
         """Call every `on_init`, and turn `signals` into requests."""
         pending: list[NDArray[Any]] = []
         for runner in self._runners:
-            if runner.run.strategy.on_init is not None:
+            if runner.strategy.on_init is not None:
                 with runner.boundary("on_init"):
-                    runner.run.strategy.on_init(runner.context)
-            if runner.run.strategy.bar_caller is not None:
-                runner.on_bar = runner.run.strategy.bar_caller(runner.context)
-            if runner.run.strategy.signals is not None:
+                    runner.strategy.on_init(runner.context)
+            if runner.strategy.bar_caller is not None:
+                runner.on_bar = runner.strategy.bar_caller(runner.context)
+            if runner.strategy.signals is not None:
                 with runner.boundary("signals"):
                     pending.append(self._signals(runner))
         if pending:
@@ -178,36 +150,14 @@ class Replay:
             # Who listens is told of these at their bars, though no bar's call has asked for them.
             self._is_asked_ahead = self._listens
             self.account.calm_until = 0 if self._is_asked_ahead else NEVER
-        self._schedule = self._calls_in_order()
+        self._schedule = calls_in_order(self._runners)
 
-    def _signals(self, runner: _Runner) -> NDArray[Any]:
-        assert runner.run.strategy.signals is not None
+    def _signals(self, runner: BarRunner) -> NDArray[Any]:
+        assert runner.strategy.signals is not None
         runner.context.show(len(runner.context.ts_ns))
-        found = runner.run.strategy.signals(runner.context)
+        found = runner.strategy.signals(runner.context)
         runner.context.show(0)
-        return signal_requests(found, runner.strategy, runner.market, self.scales[runner.market], runner.bar_steps)
-
-    def _calls_in_order(self) -> Iterator[_Call]:
-        """Each call of `on_bar`, in order."""
-        active = [runner for runner in self._runners if runner.on_bar is not None]
-        if len(active) == 1:
-            runner = active[0]
-            fixed = map(repeat, runner.called())
-            return zip(_numbers(runner.bar_stops), range(len(runner.bar_stops)), *fixed, strict=False)
-        calls = [
-            np.column_stack((runner.bar_stops, np.full(len(runner.bar_stops), order), np.arange(len(runner.bar_stops))))
-            for order, runner in enumerate(active)
-        ]
-        if not calls:
-            return iter(())
-        table = np.concatenate(calls)
-        table = table[np.lexsort((table[:, 1], table[:, 0]))]
-        chunks = (table[start : start + _CHUNK].T.tolist() for start in range(0, len(table), _CHUNK))
-        called = [list(column) for column in zip(*(runner.called() for runner in active), strict=True)]
-        return chain.from_iterable(
-            zip(stops, indexes, *(map(column.__getitem__, orders) for column in called), strict=True)
-            for stops, orders, indexes in chunks
-        )
+        return signal_requests(found, runner.index, runner.market, self.scales[runner.market], runner.bar_steps)
 
     def run(self, progress: Progress | None = None) -> RunResult:
         """Run from the start to the end and return everything; raises StrategyError where a strategy's code raises."""
@@ -229,10 +179,10 @@ class Replay:
                 progress(self._calls, self._calls_total)
         self._follow(len(self.stream.records))
         for runner in self._runners:
-            if runner.run.strategy.on_finish is not None:
+            if runner.strategy.on_finish is not None:
                 with runner.boundary("on_finish"):
                     runner.context.show(len(runner.context.ts_ns))
-                    runner.run.strategy.on_finish(runner.context)
+                    runner.strategy.on_finish(runner.context)
         if progress is not None:
             progress(self._bars, self._bars)
         return self._result()
@@ -255,19 +205,19 @@ class Replay:
 
     def watchers(self) -> list[tuple[str, Context, tuple[str, int]]]:
         """Each strategy on each of its markets: its name, its ctx, the callback called last and when (bar's close)."""
-        return [(runner.run.name, runner.context, self._last_call(runner)) for runner in self._runners]
+        return [(runner.name, runner.context, self._last_call(runner)) for runner in self._runners]
 
-    def _last_call(self, runner: _Runner) -> tuple[str, int]:
+    def _last_call(self, runner: BarRunner) -> tuple[str, int]:
         stop = runner.context.stop
         if runner.on_bar is None or not stop:
             return ("", 0)
         return "on_bar", int(self.stream.records["ts_receive_ns"][runner.bar_stops[stop - 1] - 1])
 
-    def _call_bars(self, calls: Iterator[_Call]) -> None:
+    def _call_bars(self, calls: Iterator[Call]) -> None:
         account = self.account
         runner, index = self._runners[0], 0
         try:
-            for stop, index, runner, context, show, on_bar in calls:  # noqa: B007 - named where one of them raises
+            for stop, index, (runner, context, show, on_bar) in calls:  # noqa: B007 - named where one of them raises
                 if stop > account.calm_until:
                     self._follow(stop)
                     account.calm_until = 0 if self._is_asked_ahead else self._calm_until(stop)
@@ -293,7 +243,7 @@ class Replay:
             account.stop = stop
             account.catch_up()
             return
-        self.engine.state.core["wake_on_update"] = 1
+        self.engine.wake_on_updates()
         self._tell()
         while account.position < stop:
             account.position, _ = self.engine.advance(account.records, account.position, stop, account.pending)
@@ -311,35 +261,16 @@ class Replay:
             echoes = 0 if echoes < 0 else echoes + len(rows)
             if echoes > _ECHO_OUTPUTS_MOST:
                 break
+            listed = rows.tolist()
             for runner in self._runners:
-                runner.context.show(int(np.searchsorted(runner.bar_stops, self.account.stop, side="right")))
-                self._tell_runner(runner, rows)
+                runner.show(self.account.stop)
+                runner.tell(listed)
         raise StrategyError(
             f"callbacks answered each other more than {_ECHOES_MOST} times at one bar"
             if echoes <= _ECHO_OUTPUTS_MOST
             else f"callbacks answered each other with more than {_ECHO_OUTPUTS_MOST} updates at one bar",
             remedy="Let on_order not send an order for every update of an order.",
         )
-
-    def _tell_runner(self, runner: _Runner, rows: NDArray[np.int64]) -> None:
-        strategy = runner.run.strategy
-        for row in _rows_of(runner, rows):
-            kind = int(row[2]) & 0xFF
-            if kind == layout.FILL_OUTPUT:
-                runner.last_trade = int(row[13])
-                runner.fills[runner.last_trade] += 1
-            if kind in {layout.ORDER_OUTPUT, layout.FILL_OUTPUT}:
-                for update in runner.reader.updates(row[None]):
-                    if strategy.on_order is not None:
-                        with runner.boundary("on_order"):
-                            strategy.on_order(runner.context, update)
-            elif kind == layout.TRADE_OUTPUT:
-                trade = trades_of(row[None], self.scales, [run.name for run in self.runs])[0]
-                turned = runner.last_trade != trade.trade_id  # the fill that closed it opened the next one
-                trade = msgspec.structs.replace(trade, fills=runner.fills.pop(trade.trade_id, 0) + turned)
-                if strategy.on_trade is not None:
-                    with runner.boundary("on_trade"):
-                        strategy.on_trade(runner.context, trade)
 
     def snapshot(self) -> bytes:
         """The run after the last bar made: the engine, each `ctx.state`, and where the run stands."""
@@ -373,13 +304,9 @@ class Replay:
             pass
         told = np.frombuffer(found["told"], dtype=np.int64).reshape(-1, layout.OUTPUT_WORDS)
         self._told = [told]
+        listed = told.tolist()
         for runner in self._runners:
-            own = _rows_of(runner, told)
-            for _ in runner.reader.updates(own):
-                pass
-            fills = own[(own[:, 2] & 0xFF) == layout.FILL_OUTPUT]
-            runner.fills.update(fills[:, 13].tolist())
-            runner.last_trade = int(fills[-1, 13]) if len(fills) else 0
+            runner.take_up(listed)
 
     def _result(self) -> RunResult:
         untold = self.engine.outputs()
@@ -427,17 +354,6 @@ def plain_state(value: object) -> object:
         f"ctx.state holds a {type(value).__name__}, which no snapshot can keep",
         remedy="Keep numbers, texts, lists and dicts there.",
     )
-
-
-def _rows_of(runner: _Runner, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    heads = rows[:, 2]
-    own: NDArray[np.int64] = rows[((heads >> 32) & 0xFFFF == runner.strategy) & ((heads >> 48) == runner.market)]
-    return own
-
-
-def _numbers(table: NDArray[np.int64]) -> Iterator[Any]:
-    """The rows as Python's numbers, some at a time: a year of them at once is twenty megabytes."""
-    return chain.from_iterable(table[start : start + _CHUNK].tolist() for start in range(0, len(table), _CHUNK))
 
 
 def _by_step(requests: NDArray[Any]) -> NDArray[Any]:

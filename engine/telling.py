@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine.book_engine import BookEngine
 from engine.boundary import strategy_boundary
 from engine.compiled import CompiledCallback
 from engine.kernels import layout
-from engine.reading import OrderReader, Scale, trades_of
+from engine.reading import OrderReader, Scale, TradeReader
 from engine.replay import StrategyRun
 from engine.tape_ctx import GAP_REASONS, FundingEvent, Gap, Print, Side, TapeContext
 
@@ -45,7 +42,7 @@ class Teller:
     def __init__(self, engine: BookEngine, scales: tuple[Scale, ...], names: tuple[str, ...]) -> None:
         self._engine = engine
         self._scales = scales
-        self._names = names
+        self._trades = TradeReader(scales, names)
 
     def call(self, event: int, runner: Runner, record: Any, bar_index: int) -> None:
         """Call what the event is for; `record` is the one consumed last, `bar_index` the bar's where it is one."""
@@ -90,13 +87,15 @@ class Teller:
     def _tell_order(self, runner: Runner) -> None:
         row = int(self._engine.state.core["event_row"][0])
         strategy, context = runner.run.strategy, runner.context
-        for update in runner.reader.updates(self._engine.output_rows(row, 1)):
-            if strategy.on_order is not None and not isinstance(strategy.on_order, CompiledCallback):
-                strategy.on_order(context, update)
+        on_order = strategy.on_order
+        for each in self._engine.output_rows(row, 1).tolist():
+            update = runner.reader.update(each)
+            if update is not None and on_order is not None and not isinstance(on_order, CompiledCallback):
+                on_order(context, update)
         if strategy.on_trade is None:
             return
-        after: NDArray[np.int64] = self._engine.output_rows(row + 1, 1)
-        if len(after) and int(after[0, 2]) & 0xFF == layout.TRADE_OUTPUT:
-            trade = trades_of(after, self._scales, self._names)[0]
-            with runner.boundary("on_trade"):
-                strategy.on_trade(context, trade)
+        for each in self._engine.output_rows(row + 1, 1).tolist():
+            if each[2] & 0xFF == layout.TRADE_OUTPUT:
+                trade = self._trades.trade(each, fills=0)
+                with runner.boundary("on_trade"):
+                    strategy.on_trade(context, trade)

@@ -37,18 +37,21 @@ class PartWindow:
     """What an entry or exit sees: the market up to the current bar, its own parameters, the position.
 
     With a timeframe of its own the columns, `ind` and `index` are of bars of that timeframe, up to the last one that is
-    over. `close` is set once a bar, as nearly every rule reads it; the other columns are cut when they are asked for.
+    over. `price`, the last close, is set at each of them; `close` too, as most rules read it, from the first time on
+    that this one does; the other columns are cut when they are asked for.
     """
 
-    __slots__ = ("_ctx", "_kind", "_view", "close", "ind", "index", "params", "side")
+    __slots__ = ("_ctx", "_is_cut", "_kind", "_view", "close", "ind", "index", "params", "price", "side")
 
     def __init__(self, ctx: Context, kind: str, params: dict[str, InputValue], view: Context | Frame) -> None:
         self._ctx = ctx
         self._kind = kind
         self._view = view
-        self.close = view.close
+        self._is_cut = False
+        self.close: FloatColumn
         self.ind = view.ind
         self.index = -1
+        self.price = math.nan
         self.params = params
         self.side = 0
 
@@ -76,11 +79,6 @@ class PartWindow:
     def time(self) -> NDArray[np.int64]:
         """Opening times up to the current bar, UTC ms."""
         return self._view.time
-
-    @property
-    def price(self) -> float:
-        """The last close."""
-        return self.close.item(-1)
 
     @property
     def position(self) -> Position:
@@ -122,23 +120,45 @@ class PartWindow:
         return self.ind[name]
 
 
+class _UncutWindow(PartWindow):
+    """A window before its rule has read `close`: that cuts it, and lets it be cut for each question from then on."""
+
+    __slots__ = ()
+
+    @property
+    def close(self) -> FloatColumn:
+        """Closes up to the current bar."""
+        self.close = self._view.close
+        return self.close
+
+    @close.setter
+    def close(self, shown: FloatColumn) -> None:
+        # There `close` is an attribute, which is read several times faster; both have the same slots.
+        self.__class__ = PartWindow  # type: ignore[assignment]
+        self._is_cut = True
+        self.close = shown
+
+
 class _Trader:
     """The rule on one market: who is asked, what is ordered."""
 
-    __slots__ = ("_ctx", "_entry_frame", "_entry_path", "_entry_window", "_exit_frame", "_exit_path", "_exit_window",
-                 "_mode", "_sizing", "_value", "entry_price", "should_enter", "should_exit", "side")  # fmt: skip
+    __slots__ = ("_closes", "_ctx", "_entry_frame", "_entry_path", "_entry_window", "_exit_frame", "_exit_path",
+                 "_exit_window", "_frame", "_mode", "_sizing", "_value", "_window", "entry_price", "should_enter",
+                 "should_exit", "side")  # fmt: skip
 
     def __init__(
         self, ctx: Context, entry: Part, exit_part: Part, sizing: Sizing, timeframes: tuple[str, str]
     ) -> None:  # fmt: skip
         self._ctx = ctx
+        self._closes = _items(ctx)
         self._entry_path, self._exit_path = entry.path, exit_part.path
         self._sizing = sizing
         self._value = float(sizing.value)
         entry_params, exit_params = _own(ctx.params, "entry_"), _own(ctx.params, "exit_")
         self._entry_frame, self._exit_frame = (_frame_of(ctx, timeframe) for timeframe in timeframes)
-        self._entry_window = PartWindow(ctx, "entry", entry_params, self._entry_frame or ctx)
-        self._exit_window = PartWindow(ctx, "exit", exit_params, self._exit_frame or ctx)
+        self._entry_window = _UncutWindow(ctx, "entry", entry_params, self._entry_frame or ctx)
+        self._exit_window = _UncutWindow(ctx, "exit", exit_params, self._exit_frame or ctx)
+        self._window, self._frame = self._entry_window, self._entry_frame  # of the one whose turn it is
         self.should_enter = entry.make(entry_params)
         self.should_exit = exit_part.make(exit_params)
         self.entry_price = math.nan
@@ -146,49 +166,43 @@ class _Trader:
         self._mode = _UNSURE  # at the start, after a resume, and after each order: look before the next question
 
     def bar(self, ctx: Context, index: int) -> None:
-        """One bar: ask the one whose turn it is. While a position is held, which is most of the time, in one go."""
-        if self._mode == _UNSURE:
+        """One bar: ask the one whose turn it is."""
+        mode = self._mode
+        if mode == _UNSURE:
             self._look()
-        if self._mode != _HELD:
-            if self._mode == _FLAT:
-                self._ask_entry(ctx, index)
+            mode = self._mode
+        if mode == _WAITING:
             return
-        window, frame = self._exit_window, self._exit_frame
+        window, frame = self._window, self._frame
         if frame is None:
-            window.close, window.index = ctx.close, index
+            window.index = index
+            try:
+                window.price = self._closes[index]
+            except IndexError:  # there are more bars, in other columns
+                self._closes = _items(ctx)
+                window.price = self._closes[index]
+            if window._is_cut:  # noqa: SLF001 - it is one with the windows
+                window.close = ctx.close
         elif frame.is_new:
-            window.close, window.index = frame.close, frame.stop - 1
+            window.index, window.close = frame.stop - 1, frame.close
+            window.price = frame.close.item(-1)
         else:
             return
         try:
-            wanted = self.should_exit(window, self.entry_price)
+            wanted = self.should_exit(window, self.entry_price) if mode == _HELD else self.should_enter(window)
             if not wanted:
                 return
         except TapewrightError:
             raise
         except Exception as error:  # the strategy boundary
-            raise raised(error, self._exit_path, "should_exit") from error
-        if not isinstance(wanted, bool | np.bool_):
+            asked = (self._exit_path, "should_exit") if mode == _HELD else (self._entry_path, "should_enter")
+            raise raised(error, *asked) from error
+        if mode == _FLAT:
+            self._enter(_side_of(wanted, self._entry_path))
+        elif isinstance(wanted, bool | np.bool_):
+            self._exit()
+        else:
             raise StrategyError(f"{self._exit_path}: should_exit returned {wanted!r}", remedy="Return True or False.")
-        self._exit()
-
-    def _ask_entry(self, ctx: Context, index: int) -> None:
-        window, frame = self._entry_window, self._entry_frame
-        if frame is None:
-            window.close, window.index = ctx.close, index
-        elif frame.is_new:
-            window.close, window.index = frame.close, frame.stop - 1
-        else:
-            return
-        try:
-            wanted = self.should_enter(window)
-            if not wanted:
-                return
-        except TapewrightError:
-            raise
-        except Exception as error:  # the strategy boundary
-            raise raised(error, self._entry_path, "should_enter") from error
-        self._enter(_side_of(wanted, self._entry_path))
 
     def on_order(self, order: OrderUpdate) -> None:
         """An order changed: one that is done ends the waiting."""
@@ -211,6 +225,9 @@ class _Trader:
         self.entry_price = ctx.position.entry_price
         self._mode = _WAITING if ctx.orders else _HELD if self.side else _FLAT
         self._entry_window.side = self._exit_window.side = self.side
+        is_held = self._mode == _HELD
+        self._window = self._exit_window if is_held else self._entry_window
+        self._frame = self._exit_frame if is_held else self._entry_frame
 
     def _enter(self, side: int) -> None:
         order = self._ctx.buy if side > 0 else self._ctx.sell
@@ -239,6 +256,11 @@ class _Trader:
                 return sizes.risk(self._value, float(sizing.stop_distance) * float(self._ctx.close[-1]))
             case _:
                 assert_never(sizing.type)
+
+
+def _items(ctx: Context) -> memoryview:
+    """All closes, the future included: an item of it is a Python number, and got faster than one of an array."""
+    return memoryview(ctx.column("close").data)
 
 
 def _frame_of(ctx: Context, timeframe: str) -> Frame | None:

@@ -158,12 +158,12 @@ class ObservedReplay(Replay):
             for timeframe, window in windows:
                 closes_ns = window.ts_ns + timeframe_ns(timeframe)
                 for name, column in window.ind.columns():
-                    yield IndicatorColumns(runner.strategy, runner.market, name, column, closes_ns)
+                    yield IndicatorColumns(runner.index, runner.market, name, column, closes_ns)
 
     def bars_over(self, strategy: int, market: int, moment_ns: int) -> int:
         """How many bars of a strategy's own a moment has seen the end of."""
         for runner in self._runners:
-            if (runner.strategy, runner.market) == (strategy, market):
+            if (runner.index, runner.market) == (strategy, market):
                 closes_ns = runner.context.ts_ns + timeframe_ns(runner.context.timeframe)
                 return int(np.searchsorted(closes_ns, moment_ns, side="right"))
         return 0

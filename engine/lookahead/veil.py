@@ -16,7 +16,8 @@ from engine.bars import Bars, FloatColumn
 from engine.ctx import Context
 from engine.indicators import IndicatorSpec
 from engine.lookahead.observed import ObservedReplay
-from engine.series import Frame, Indicators, Window
+from engine.series import Frame, Window
+from engine.series_indicators import Indicators
 
 _FIELDS = ("open", "high", "low", "close", "volume")
 

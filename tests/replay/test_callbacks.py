@@ -558,7 +558,7 @@ def test_an_indicator_is_computed_once_also_where_the_bars_are_cut_from_longer_o
         calls.append(name)
         return compute(name, *arguments)
 
-    monkeypatch.setattr("engine.series.compute", counted)
+    monkeypatch.setattr("engine.series_indicators.compute", counted)
 
     def on_bar(ctx: Any, i: int) -> None:
         expect_equal(ctx.ind.ema(ctx.ind.sma(ctx.close, 3), 2), compute("ema", (2,), compute("sma", (3,), [ctx.close])))
