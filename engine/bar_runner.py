@@ -69,7 +69,7 @@ class BarRunner:
     def tell(self, rows: Sequence[Row]) -> None:
         """Hand new outputs to `on_order` and `on_trade`."""
         strategy, context = self.strategy, self.context
-        on_order, on_trade, where = strategy.on_order, strategy.on_trade, ""
+        on_order, on_trade, where = strategy.on_order, strategy.on_trade, "on_order"
         try:
             for row in rows:
                 if row[2] >> 32 != self._head:

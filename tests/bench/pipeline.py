@@ -128,7 +128,7 @@ class Floors:
             read_parquet(path)
 
     def loop(self) -> int:
-        """Ask entry or exit at every bar, as the run did, on arrays that are cut and memoised: no engine."""
+        """Ask entry or exit at every bar, as the run did, on memoised arrays, cut when asked for: no engine."""
         window = _BareWindow(self.closes)
         entry = load_part(_PARTS / "entry" / "ema_cross.py", "entry", {"fast": 20, "slow": 50})
         leaving = load_part(_PARTS / "exit" / "fixed_tp_sl.py", "exit", {"tp": 0.05, "sl": 0.02})
@@ -167,24 +167,25 @@ class Floors:
 
 
 class _BareWindow:
-    """What the two methods look at: closes up to the bar, memoised averages of them."""
+    """What the two methods look at: the last close, closes up to the bar, memoised averages of them."""
 
     side = 1
 
     def __init__(self, closes: Any) -> None:
         self._closes = closes
+        self._items = memoryview(closes.data)
         self._memo: dict[int, Any] = {}
         self.ind = self
         self.index = -1
-        self.close = closes[:0]
+        self.price = 0.0
 
     def show(self, index: int) -> None:
         self.index = index
-        self.close = self._closes[: index + 1]
+        self.price = self._items[index]
 
     @property
-    def price(self) -> float:
-        return self.close.item(-1)
+    def close(self) -> Any:
+        return self._closes[: self.index + 1]
 
     def ema(self, close: Any, length: int) -> Any:
         full = self._memo.get(length)
