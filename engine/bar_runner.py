@@ -86,7 +86,10 @@ class BarRunner:
                     update, where = self._orders.update(row), "on_order"
                     if update is not None:
                         on_order(context, update)
+                where = ""
         except (Exception, SystemExit):
+            if not where:  # a defect of ours, not of the strategy
+                raise
             with self.boundary(where):
                 raise
 
