@@ -94,12 +94,11 @@ def verdict(value: float, limit: float) -> str:
     return f"{'within' if value <= limit else 'OVER'} the limit of {limit:g}"
 
 
-def peak_bytes() -> int:
-    """Greatest memory that this process has held.
+def peak_bytes(status: Path = Path("/proc/self/status")) -> int:
+    """Greatest memory that this process has held, or that of another one's `status`.
 
     From VmHWM where there is one: Linux lets `ru_maxrss` of a new program start at the peak of its parent.
     """
-    status = Path("/proc/self/status")
     if status.exists():
         line = next((each for each in status.read_text().splitlines() if each.startswith("VmHWM")), "")
         if line:
