@@ -213,7 +213,7 @@ class Engine:
         self._flush_samples()
         arrays = {name: getattr(self.state, name) for name in _STORED}
         arrays["core"] = self.state.core.copy()
-        for name in layout.TABLES:
+        for name in (*layout.TABLES, "address"):
             arrays["core"][name] = 0  # addresses of this process mean nothing to another
         arrays["pending_outputs"] = (
             np.concatenate(self._outputs) if self._outputs else np.zeros((0, layout.OUTPUT_WORDS), dtype=np.int64)

@@ -263,6 +263,20 @@ def test_a_run_resumed_after_any_bar_goes_on_as_if_nothing_had_been(names: str, 
     same(running.finish(), expected)  # and a snapshot does not disturb the run it is of
 
 
+def test_equal_runs_have_equal_snapshots() -> None:
+    """Byte for byte, though their tables lie elsewhere; and a run that was resumed has those of one that was not."""
+    first, second = (replay_of("brackets", "ladder", markets=2, bars=300) for _ in range(2))
+    first.start()
+    second.start()
+    for _ in range(6):
+        first.run_bars(50)
+        second.run_bars(50)
+        stored = first.snapshot()
+        assert second.snapshot() == stored
+        second = replay_of("brackets", "ladder", markets=2, bars=300)
+        second.resume(stored)
+
+
 def test_a_chain_of_resumes() -> None:
     # Resumed, run on a little, stopped, resumed ...: twenty times over.
     expected = replay_of("brackets", "ladder", bars=1_500).run()
