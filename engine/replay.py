@@ -224,7 +224,7 @@ class Replay:
                 account.stop = stop
                 show(index + 1)
                 on_bar(context, index)
-        except Exception:
+        except (Exception, SystemExit):
             with runner.boundary(f"on_bar at bar {index}"):
                 raise
 

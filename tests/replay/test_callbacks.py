@@ -264,12 +264,15 @@ def test_a_long_answer_that_ends_is_no_echo() -> None:
 
 
 @pytest.mark.parametrize("callback", ["on_init", "on_bar", "on_order", "on_trade", "on_finish", "signals"])
-def test_an_error_in_any_callback_says_where(callback: str) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_an_error_in_any_callback_says_where(callback: str, error: type[BaseException]) -> None:
+    """One that would end the process too."""
+
     def fails(*arguments: Any) -> None:
-        raise ZeroDivisionError("oops")
+        raise error("oops")
 
     functions = {"on_bar": lambda ctx, i: ctx.buy(1) if i % 2 else ctx.flatten()} | {callback: fails}
-    with pytest.raises(StrategyError, match=rf"s: {callback}.*ZeroDivisionError: oops[^$]*test_callbacks.py:\d+"):
+    with pytest.raises(StrategyError, match=rf"s: {callback}.*{error.__name__}: oops[^$]*test_callbacks.py:\d+"):
         run(flat(6), **functions)
 
 
