@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 class Timings(msgspec.Struct, frozen=True):
     """Seconds of each stage of a run, monotonic clock.
 
-    `journal` is what is left of writing it once the figures are there; `store` goes on beside the stages.
+    `journal` is written while the figures are computed, and `store` goes on beside all stages from the loop on: what is
+    left of them when the others are through is in `write`.
     """
 
     load: float
@@ -156,9 +157,9 @@ class _Stopwatch:
         self._laps[name] = now - self._last
         self._last = now
 
-    def timings(self, store: float) -> Timings:
-        """All laps, and what lies between the first and the last."""
-        return Timings(**self._laps, total=self._last - self._begun, store=store)
+    def timings(self, journal: float, store: float) -> Timings:
+        """All laps, what lies between the first and the last, and what went on beside them."""
+        return Timings(**self._laps, total=self._last - self._begun, journal=journal, store=store)
 
 
 def _prepare(home: Path, config: RunConfig, load: LoadMarket, stages: Stages) -> _Prepared:
@@ -235,12 +236,11 @@ def _backtest(
     band = band_of(result, start_ns, config, markets, prepared.known, fresh_runs, stages)
     curve = equity_curve(result.samples, start_ns, config.settings.cash_decimals)
     with ThreadPoolExecutor(1, "journal") as beside:  # polars writes without Python's lock
-        writing = beside.submit(write_journals, places, config, markets, trace, result, curve)
+        writing = beside.submit(_timed, partial(write_journals, places, config, markets, trace, result, curve))
         _, trades, figures = figures_of(result, start_ns, config, bars, band, like, curve)
         symbols = symbol_outputs(places, config, markets, trace, result, trades, facts)
         watch.lap("figures")
-        journals = writing.result()
-    watch.lap("journal")
+        journals, journal_seconds = writing.result()
     told = {symbol: path.relative_to(home).as_posix() for symbol, path in journals.items()}
     document = run_document(config, prepared.runs, result) | {"journals": told} | _plugin_facts(prepared.plugins)
     write_results(places.folder, trades=trades, equity=curve, metrics=figures, run=document)
@@ -250,11 +250,16 @@ def _backtest(
     store_trouble = storing.trouble()
     watch.lap("write")
     _tell(fallen, journals, symbols, places.folder, stages)
-    timings = watch.timings(storing.seconds)
+    timings = watch.timings(journal_seconds, storing.seconds)
     return BacktestReport(
         places.folder.name, places.folder, facts, result, trades, figures, timings, bars, curve, symbols, journals,
         store_trouble,
     )  # fmt: skip
+
+
+def _timed(call: Callable[[], dict[str, Path]]) -> tuple[dict[str, Path], float]:
+    begun = time.perf_counter()
+    return call(), time.perf_counter() - begun
 
 
 def _plugin_facts(plugins: Sequence[Plugin]) -> dict[str, Any]:

@@ -240,7 +240,7 @@ def phases_section(home: Path, repeats: int) -> Section:
         "phases", "2. phases inside one process, each beside its floor", ("", "ours", "floor", "ratio"), rows,
         ["floors: polars reads bars and indicators; the two methods called bare; polars writes the journal's frame,",
          "the results' tables; SQLite given the rows. The store goes on beside loop, figures and files, in a process;",
-         "the figures are computed while the journal is written, whose row is what is left of it then."],
+         "the journal is written while the figures are computed; what is left of both at the end is in write."],
         {"ours": ours, "floors": least, "ratios": {name: ours[name] / floor for name, floor in least.items()}},
     )  # fmt: skip
 
