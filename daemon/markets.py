@@ -173,7 +173,7 @@ def _lookback_line(symbol: str, count: int, config: RunConfig) -> str:
     if not wanted:
         return ""
     if config.start_ns is None:
-        return f"{symbol}: no start is given, so there is nothing before it: data.lookback_bars {wanted:,} does nothing"
+        return f"{symbol}: without a start there are no bars before it to look back on: data.lookback_bars does nothing"
     return f"{symbol}: {count:,} of {wanted:,} bars before the start are there to look back on"
 
 
