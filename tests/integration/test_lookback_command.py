@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -16,7 +17,10 @@ from adapters.bar_files import path_of, write_bars
 from adapters.report import page
 from adapters.synthetic_market import START_NS, synthesize
 from daemon.cli import run
+from daemon.rerunning import Rerunner
+from daemon.stages import Quiet
 from tests.backtests import json_by, said_by
+from tests.reports import embedded
 
 BARS = 2_880
 MINUTE_MS = 60_000
@@ -213,3 +217,61 @@ def test_lookahead_is_clean_on_shipped_strategies(home: Path, capsys: pytest.Cap
     words = (home / "run.yaml", "--cuts", "4", "--set", f"strategy={{name: {name}}}")
     said = said_by(capsys, home, "lookahead", *words)
     assert "Look-ahead: CLEAN" in said
+
+
+BLIND = """def schema():
+    return {"id": "blind", "name": "Blind"}
+
+
+def on_bar(ctx, i):
+    minute = int(ctx.time[i]) // 60_000
+    if ctx.position.size == 0 and not ctx.orders and minute % 30 == 0:
+        close = float(ctx.close[i])
+        ctx.buy(1.0)
+        ctx.sell(1.0, price=round(close * 0.9995, 2), type="stop", reduce_only=True)
+        ctx.sell(1.0, price=round(close * 1.0005, 2), type="limit", reduce_only=True)
+    elif ctx.position.size == 0 and ctx.orders:
+        ctx.cancel_all()
+"""
+
+
+def test_all_that_is_written_begins_at_the_start(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A strategy that looks back on nothing: with and without a lookback every file and figure is the same."""
+    (home / "strategies" / "custom" / "blind.py").write_text(BLIND, encoding="utf-8")
+    words: list[object] = ["--report", "--like", "quantstats", "--like", "backtesting.py", "--like", "freqtrade"]
+    for setting in (
+        "symbols=[SYNTH, LATER]", "strategy={name: blind}", "indicators=[]", "diagnostics.band=true",
+        "funding={enabled: true, rate: 0.0001}",
+    ):  # fmt: skip
+        words += ["--set", setting]
+    found, plain = _run(capsys, home, *words), _run(capsys, home, *words, "--set", "data.lookback_bars=0")
+    assert found["ambiguous_bars"] > 10
+    assert found["trades"] > 50
+    assert found["hash"] == plain["hash"]
+    owns = zip([found, *found["symbol_results"]], [plain, *plain["symbol_results"]], strict=True)
+    for one, other in owns:
+        folders = [Path(each["folder"]) for each in (one, other)]
+        for name in ("equity.parquet", "fills.parquet", "orders.parquet"):
+            frames = [pl.read_parquet(folder / name) for folder in folders if (folder / name).exists()]
+            assert not frames or frames[0].equals(frames[1])
+        assert (folders[0] / "trades.csv").read_bytes() == (folders[1] / "trades.csv").read_bytes()
+        figures = [json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in folders]
+        for each in figures:
+            each["run"] = {key: value for key, value in each["run"].items() if key in {"bars", "fills", "hash"}}
+        assert figures[0] == figures[1]
+        reports = [msgspec.to_builtins(embedded(folder / "report.html")) for folder in folders]
+        for each in reports:
+            each["run"].pop("id", None)
+        assert {name for name in reports[0] if reports[0][name] != reports[1][name]} <= {"run"}
+    for symbol in ("SYNTH", "LATER"):
+        assert _journal(home, found, symbol).equals(_journal(home, plain, symbol))
+
+
+def test_a_watch_runs_on_markets_that_were_kept(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The expectation is the plain run of the same config."""
+    expected = _run(capsys, home)
+    rerunner = Rerunner(home, home / "run.yaml", (), None, Quiet())
+    for _ in range(2):
+        report = rerunner.run().report
+        assert report is not None
+        assert report.facts.run_hash == expected["hash"]
