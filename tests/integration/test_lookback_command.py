@@ -267,6 +267,18 @@ def test_all_that_is_written_begins_at_the_start(home: Path, capsys: pytest.Capt
         assert _journal(home, found, symbol).equals(_journal(home, plain, symbol))
 
 
+def test_buy_and_hold_buys_at_the_first_bar_of_the_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By hand: one order at the close of the first bar, filled at the open of the second; the same run as without."""
+    words = ("--set", "strategy={name: buy_and_hold}", "--set", "symbols=[SYNTH, LATER]", "--set", "indicators=[]")
+    settings = ("--set", "strategy.params={size: 0.4}")
+    found = _run(capsys, home, *words, *settings)
+    fills = pl.read_parquet(Path(found["folder"]) / "fills.parquet")
+    second_ns = START_NS + (FIRST + 1) * MINUTE_MS * 10**6
+    assert fills["ts_ns"].to_list()[:2] == [second_ns, second_ns]
+    assert found["trades"] == 2
+    assert found["hash"] == _run(capsys, home, *words, *settings, "--set", "data.lookback_bars=0")["hash"]
+
+
 def test_a_watch_runs_on_markets_that_were_kept(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The expectation is the plain run of the same config."""
     expected = _run(capsys, home)
