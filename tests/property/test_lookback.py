@@ -114,14 +114,10 @@ def test_each_bar_of_the_run_shows_what_it_shows_in_the_longer_one(seed: int, ti
         assert list(found) == window.bars.ts_ns.tolist()  # once for each bar of the run, for none before
         assert edges[0][:2] == (first, first - 1)  # what is before the start is history when the run begins
         assert edges[1] == (len(bars), len(bars) - 1)
-    else:  # bars of its own are called at where they close, also such as opened before the start
-        closed = [ts for ts, values in expected.items() if values[-4] - 1 >= len(expected) - len(found)]
-        assert list(found) == closed
-        starts = int(window.bars.ts_ns[0])
-        step, length = timeframe_ns(bars.timeframe), timeframe_ns(timeframe)
-        over = [ts for ts in expected if ts + length > int(window.lookback.ts_ns[-1]) + step]  # type: ignore[union-attr]
-        assert list(found) == over
-        assert all(ts + length > starts for ts in found)
+    else:  # of bars of its own it is called at those that are not over at the close of the last bar before the start
+        assert window.lookback is not None
+        closed_ns = int(window.lookback.ts_ns[-1]) + timeframe_ns(bars.timeframe)
+        assert list(found) == [ts_ns for ts_ns in expected if ts_ns + timeframe_ns(timeframe) > closed_ns]
 
 
 @few
