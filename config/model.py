@@ -17,9 +17,9 @@ DownloadExchange = Literal["BINANCE_FUTURES", "BINANCE"]
 
 
 class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether a backtest downloads bars that are not stored, and from where.
+    """What a backtest has of bars: how many before its start, whether what is not stored is downloaded, from where.
 
-    `lookback_bars` are fetched before the start too. `rest` replaces the venue's own address. `bank` is a folder,
+    `lookback_bars` are seen by strategies and not traded. `rest` replaces the venue's own address. `bank` is a folder,
     relative to the home, or an `s3://` address, from which bars are read in place of the home's own.
     """
 

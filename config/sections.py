@@ -106,7 +106,8 @@ DATA = section_of(
     Field(
         "lookback_bars",
         Integer(0, 1_000_000),
-        "So many bars before `start` are downloaded too.",
+        "A backtest on stored bars looks back on so many bars before `start`, as far as they are stored: its "
+        "indicators begin with them, it trades from `start` on. `download` fetches them too.",
         "500",
     ),
     Field(

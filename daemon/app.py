@@ -33,7 +33,7 @@ from engine.figures.trades import Trade
 from engine.frames import length_over
 from engine.indicators import parse_spec, use_plugins
 from engine.kernels.compile import is_compiled
-from engine.market import Market
+from engine.market import Market, shown_bars
 from engine.replay import KnownIndicators, Replay, RunResult, StrategyRun, texts_of
 from strategies.plugins import Plugin, load_named
 from strategies.registry import Registry
@@ -126,7 +126,7 @@ def _indicators(
     specs = [parse_spec(text) for text in config.indicators]
     found: list[KnownIndicators] = []
     for market in markets:
-        columns, lines = provide(home, market.bars, specs)
+        columns, lines = provide(home, shown_bars(market), specs)
         found.append(columns)
         for line in lines:
             stages.stage(line)

@@ -16,6 +16,7 @@ from adapters.downloads.model import MARK_TIMEFRAME, DownloadKind, DownloadOrder
 from adapters.instrument_files import StoredInstrument, instrument_path, write_instrument
 from adapters.rest_gate import RestGate, RestUnavailableError
 from config.model import RunConfig
+from daemon.markets import lookback_start_ns
 from daemon.stages import Quiet, Stages
 from engine.bars import IntColumn, timeframe_ns
 from engine.errors import ConfigError, InputMissingError, TapewrightError, UsageError
@@ -77,7 +78,7 @@ def fetch_missing(home: Path, config: RunConfig, stages: Stages, now_ns: int | N
             remedy="Say from when on bars are wanted: `start: 2022-01-01`; `end` may be left out.",
         )
     step_ns = timeframe_ns(config.timeframe)
-    start_ns = max(0, config.start_ns - config.data.lookback_bars * step_ns)
+    start_ns = max(0, lookback_start_ns(config) or 0)
     end_ns = config.end_ns if config.end_ns is not None else now_ns or time.time_ns()
     reports = []
     for symbol in config.symbols:

@@ -12,7 +12,6 @@ from adapters.bar_bank import S3
 from config.document import to_document
 from config.model import RunConfig
 from daemon.markets import load_market, market_files
-from engine.bars import Bars
 from engine.market import Market
 
 # Modification time, change time, size, number of a file; None: it is not there.
@@ -39,11 +38,11 @@ class KeptMarkets:
         """One market of a run, and the lines of its log; raises as `load_market` does."""
         key = _key(home, symbol, config)
         kept = self._kept.get(symbol)
-        if kept is not None and kept.key == key and _checksum(kept.market.bars) == kept.checksum:
+        if kept is not None and kept.key == key and _checksum(kept.market) == kept.checksum:
             return kept.market, list(kept.lines)
         self._kept.pop(symbol, None)
         market, lines = load_market(home, symbol, config)
-        self._kept[symbol] = _Kept(key, _checksum(market.bars), market, list(lines))
+        self._kept[symbol] = _Kept(key, _checksum(market), market, list(lines))
         return market, lines
 
     def forget_but(self, symbols: tuple[str, ...]) -> None:
@@ -68,8 +67,10 @@ def _stamp(path: Path) -> Stamp:
     return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
 
 
-def _checksum(bars: Bars) -> int:
+def _checksum(market: Market) -> int:
     crc = 0
-    for column in (bars.ts_ns, bars.open, bars.high, bars.low, bars.close, bars.volume):
-        crc = google_crc32c.extend(crc, np.ascontiguousarray(column).view(np.uint8).tobytes())
+    for bars in (market.bars, market.lookback):
+        if bars is not None:
+            for column in (bars.ts_ns, bars.open, bars.high, bars.low, bars.close, bars.volume):
+                crc = google_crc32c.extend(crc, np.ascontiguousarray(column).view(np.uint8).tobytes())
     return crc

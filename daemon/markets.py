@@ -8,13 +8,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
+import numpy as np
+
 from adapters.bar_bank import S3, bank_path, read_bank
 from adapters.bar_files import path_of, read_bars
 from adapters.bar_quality import time_text
 from adapters.funding_files import funding_path, mark_path, read_funding_table
 from adapters.instrument_files import StoredInstrument, instrument_path, read_instrument
 from config.model import InstrumentOverride, RunConfig
-from engine.bars import Bars
+from engine.bars import Bars, timeframe_ns
 from engine.errors import DataError, InputMissingError
 from engine.instruments import Instrument
 from engine.market import FundingSeries, Market, static_funding
@@ -27,19 +30,37 @@ LoadMarket: TypeAlias = Callable[[Path, str, RunConfig], tuple[Market, list[str]
 _NOISE_ULPS = 2
 
 
-def load_bars(home: Path, symbol: str, config: RunConfig) -> Bars:
-    """The stored bars of a symbol inside the config's dates; raises InputMissingError where there are none."""
-    path, bank, span = path_of(home, symbol, config.timeframe), config.data.bank, (config.start_ns, config.end_ns)
+def load_bars(home: Path, symbol: str, config: RunConfig) -> tuple[Bars, int]:
+    """The stored bars of a symbol inside the config's dates, those of its lookback before them, and how many these are.
+
+    Raises InputMissingError where there are none inside the dates.
+    """
+    path, bank = path_of(home, symbol, config.timeframe), config.data.bank
+    span = (lookback_start_ns(config), config.end_ns)
     if bank:
         bars = read_bank(home, bank, symbol, config.timeframe, *span)
     else:
         bars = read_bars(path, symbol, config.timeframe, *span)
-    if not len(bars):
+    first = 0 if config.start_ns is None else int(np.searchsorted(bars.ts_ns, config.start_ns))
+    if first == len(bars):
         raise InputMissingError(
             f"{bank or path}: no bars between start and end",
             remedy="See what there is with: tapewright data check; then correct start and end in the config.",
         )
-    return bars
+    return bars, first
+
+
+def lookback_start_ns(config: RunConfig) -> int | None:
+    """From when on a run's bars are wanted, its lookback among them; None where the config has no start."""
+    if config.start_ns is None:
+        return None
+    wanted_ns = config.data.lookback_bars * timeframe_ns(config.timeframe)
+    return min(config.start_ns, max(0, config.start_ns - wanted_ns))
+
+
+def _rows(bars: Bars, rows: slice) -> Bars:
+    names = ("ts_ns", "open", "high", "low", "close", "volume")
+    return msgspec.structs.replace(bars, **{name: getattr(bars, name)[rows] for name in names})
 
 
 def market_files(home: Path, symbol: str, config: RunConfig) -> list[Path]:
@@ -146,19 +167,32 @@ def funding_of(home: Path, bars: Bars, funding: Funding) -> tuple[FundingSeries 
     return FundingSeries(table.ts_ns, table.rate_e12, table.mark_e8), line
 
 
+def _lookback_line(symbol: str, count: int, config: RunConfig) -> str:
+    """What the run's log says of the bars before its start; nothing where none are asked for."""
+    wanted = config.data.lookback_bars
+    if not wanted:
+        return ""
+    if config.start_ns is None:
+        return f"{symbol}: without a start there are no bars before it to look back on: data.lookback_bars does nothing"
+    return f"{symbol}: {count:,} of {wanted:,} bars before the start are there to look back on"
+
+
 def load_market(home: Path, symbol: str, config: RunConfig) -> tuple[Market, list[str]]:
     """One market of the run, and the lines of the run's log about it."""
-    bars = load_bars(home, symbol, config)
+    loaded, first = load_bars(home, symbol, config)
+    lookback = _rows(loaded, slice(None, first)) if config.data.lookback_bars else None
+    bars = _rows(loaded, slice(first, None)) if first else loaded
     override = config.instruments.get(symbol, InstrumentOverride())
     listed = read_instrument(home, symbol)
-    instrument = instrument_of(bars, override, config.settings.cash_decimals, listed)
+    instrument = instrument_of(loaded, override, config.settings.cash_decimals, listed)
     funding, line = funding_of(home, bars, config.funding)
     steps = f"tick {instrument.tick_size:f}, lot {instrument.lot_size:f}"
     lines = [f"{symbol}: bars from {config.data.bank}"] if config.data.bank else []
     lines += [f"{symbol}: {instrument.kind}, {steps}, {_origin(instrument, override, listed)}"]
+    lines += [text for text in (_lookback_line(symbol, first, config), line) if text]
     if instrument.kind == "spot" and funding is not None:
         raise DataError(
             f"{symbol}: funding is enabled, but a spot instrument pays none",
             remedy="Switch funding off, or give the symbol another kind under `instruments`.",
         )
-    return Market(instrument, bars, funding), lines + ([line] if line else [])
+    return Market(instrument, bars, funding, lookback), lines

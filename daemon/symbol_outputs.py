@@ -55,7 +55,8 @@ def trace_of(replay: Replay, known: Sequence[KnownIndicators], config: RunConfig
         contexts = [context for _, context, _ in replay.watchers()]
         for index, market in enumerate(replay.markets):
             own = [context for context in contexts if context.symbol == market.bars.symbol]
-            indicators.append(indicator_columns(market.bars, known[index] if known else {}, own))
+            given = known[index] if known else {}
+            indicators.append(indicator_columns(replay.shown[index], given, own, market.first))
     return Trace(timeline_of(replay.stream), tuple(indicators))
 
 

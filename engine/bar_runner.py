@@ -25,22 +25,24 @@ Row = Sequence[int]
 class BarRunner:
     """One strategy on one market.
 
-    `index`: of the strategy in the run. `bar_steps`: those at the end of which a bar is known; `bar_stops`: the records
-    that have been seen by then.
+    `index`: of the strategy in the run. `first`: how many bars it sees from before the run. Of the bars after those,
+    `bar_steps`: the steps at the end of which each is known; `bar_stops`: the records that have been seen by then.
     """
 
     __slots__ = ("_fills", "_head", "_last_trade", "_orders", "_stops", "_trades", "bar_steps", "bar_stops", "context",
-                 "index", "market", "name", "on_bar", "strategy")  # fmt: skip
+                 "first", "index", "market", "name", "on_bar", "strategy")  # fmt: skip
 
     def __init__(
         self, name: str, strategy: Strategy, index: int, market: int, context: Context, *,
         bar_steps: NDArray[np.int64], bar_stops: NDArray[np.int64], orders: OrderReader, trades: TradeReader,
+        first: int = 0,
     ) -> None:  # fmt: skip
         self.name = name
         self.strategy = strategy
         self.index = index
         self.market = market
         self.context = context
+        self.first = first
         self.bar_steps = bar_steps
         self.bar_stops = bar_stops
         self.on_bar: Callable[[Context, int], object] | None = strategy.on_bar
@@ -57,7 +59,7 @@ class BarRunner:
 
     def show(self, stop: int) -> None:
         """Let the bars be seen that are over when the first `stop` records have been."""
-        self.context.show(bisect_right(self._stops, stop))
+        self.context.show(self.first + bisect_right(self._stops, stop))
 
     def take_up(self, rows: Sequence[Row]) -> None:
         """Know what the strategy was told before a snapshot."""

@@ -49,9 +49,12 @@ class JournalInput(msgspec.Struct, frozen=True):
 
 
 def indicator_columns(
-    bars: Bars, given: Mapping[IndicatorSpec, tuple[FloatColumn, ...]], contexts: Sequence[Context]
+    bars: Bars, given: Mapping[IndicatorSpec, tuple[FloatColumn, ...]], contexts: Sequence[Context], first: int = 0
 ) -> tuple[IndicatorColumn, ...]:  # fmt: skip
-    """What the config names (`given`), then what strategies have asked for on this market, each once."""
+    """What the config names (`given`), then what strategies have asked for on this market, each once.
+
+    All of it is of `bars`, of which the `first` are from before the run; what is returned begins after those.
+    """
     found: dict[str, IndicatorColumn] = {}
     known: dict[str, NDArray[np.int64] | None] = {"": None, bars.timeframe: None}
 
@@ -74,7 +77,14 @@ def indicator_columns(
             seen = frame.known if own is None else np.concatenate((np.zeros(1, dtype=np.int64), frame.known))[own]
             for name, column in frame.ind.columns():
                 found.setdefault(name, IndicatorColumn(name, column, seen))
-    return tuple(found.values())
+    return tuple(_begun_at(column, first) if first else column for column in found.values())
+
+
+def _begun_at(column: IndicatorColumn, first: int) -> IndicatorColumn:
+    """The same without the first bars; of a higher timeframe what those made up stays to be pointed at."""
+    if column.known is None:
+        return IndicatorColumn(column.name, column.values[first:])
+    return IndicatorColumn(column.name, column.values, column.known[first:])
 
 
 def journal_pieces(given: JournalInput, rows: int = ROWS) -> Iterator[Piece]:

@@ -28,11 +28,20 @@ class FundingSeries(msgspec.Struct, frozen=True):
 
 
 class Market(msgspec.Struct, frozen=True):
-    """One instrument with its bars, and its funding where there is any."""
+    """One instrument with its bars, and its funding where there is any.
+
+    `lookback`: bars right before these, for strategies to look back on. They are no records: nothing trades in them.
+    """
 
     instrument: Instrument
     bars: Bars
     funding: FundingSeries | None = None
+    lookback: Bars | None = None
+
+    @property
+    def first(self) -> int:
+        """How many bars a strategy can see before the run's own: the index of the run's first one among them."""
+        return 0 if self.lookback is None else len(self.lookback)
 
 
 class EventStream(msgspec.Struct, frozen=True):
@@ -45,6 +54,16 @@ class EventStream(msgspec.Struct, frozen=True):
     records: NDArray[Any]
     step_stops: IntColumn
     bar_steps: tuple[IntColumn, ...]
+
+
+def shown_bars(market: Market) -> Bars:
+    """What strategies see of a market in the end: its lookback and its bars, joined in new columns if it has one."""
+    before, bars = market.lookback, market.bars
+    if before is None or not len(before):
+        return bars
+    names = ("ts_ns", "open", "high", "low", "close", "volume")
+    columns = {name: np.concatenate((getattr(before, name), getattr(bars, name))) for name in names}
+    return msgspec.structs.replace(bars, **columns)
 
 
 def static_funding(bars: Bars, rate: Decimal, interval_hours: int) -> FundingSeries:

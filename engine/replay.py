@@ -19,7 +19,7 @@ from engine.figures.trades import Trade
 from engine.frames import aggregate
 from engine.indicators import IndicatorSpec
 from engine.kernels import layout
-from engine.market import EventStream, Market, event_stream
+from engine.market import EventStream, Market, event_stream, shown_bars
 from engine.reading import OrderReader, Scale, TradeReader, scale_of, trades_of
 from engine.schedule import Call, calls_in_order
 from engine.settings import RunSettings
@@ -82,9 +82,10 @@ class Replay:
         self, settings: RunSettings, markets: Sequence[Market], runs: Sequence[StrategyRun],
         known: Sequence[KnownIndicators] = (),
     ) -> None:  # fmt: skip
-        """`known`: for each market, indicators of its own columns that need not be computed again."""
+        """`known`: for each market, indicators of its `shown_bars` that need not be computed again."""
         self._known = known
         self.markets = tuple(markets)
+        self.shown = tuple(shown_bars(market) for market in markets)  # those before the run's own among them
         self.runs = tuple(runs)
         self.stream: EventStream = event_stream(self.markets)
         self.engine = self.engine_type(settings, [market.instrument for market in markets], max(1, len(runs)),
@@ -104,7 +105,9 @@ class Replay:
 
     def _runner(self, index: int, market: int) -> BarRunner:
         run = self.runs[index]
-        own, steps = _bars_of(run, self.markets[market].bars, self.stream.bar_steps[market])
+        own, steps, first = _bars_of(
+            run, self.shown[market], self.stream.bar_steps[market], self.markets[market].first
+        )  # fmt: skip
         # Who has a caller of its own stands between: whether `close` is read at a bar is for others to say.
         is_plain = run.strategy.bar_caller is None or self.context_type is not Context
         context = (self.context_type if is_plain else UncutContext)(
@@ -115,9 +118,11 @@ class Replay:
             base = self.markets[market].bars.timeframe
             for spec, columns in self._known[market].items():
                 context.ind.know(msgspec.structs.replace(spec, timeframe=spec.timeframe or base), columns)
+        if first:
+            context.show(first)
         return BarRunner(
             run.name, run.strategy, index, market, context, bar_steps=steps, bar_stops=self.stream.step_stops[steps],
-            orders=OrderReader(self.scales), trades=self._trade_reader,
+            orders=OrderReader(self.scales), trades=self._trade_reader, first=first,
         )  # fmt: skip
 
     def _log(self, level: str, strategy: str, symbol: str, message: str) -> None:
@@ -156,8 +161,9 @@ class Replay:
         assert runner.strategy.signals is not None
         runner.context.show(len(runner.context.ts_ns))
         found = runner.strategy.signals(runner.context)
-        runner.context.show(0)
-        return signal_requests(found, runner.index, runner.market, self.scales[runner.market], runner.bar_steps)
+        runner.context.show(runner.first)
+        scale = self.scales[runner.market]
+        return signal_requests(found, runner.index, runner.market, scale, runner.bar_steps, runner.first)
 
     def run(self, progress: Progress | None = None) -> RunResult:
         """Run from the start to the end and return everything; raises StrategyError where a strategy's code raises."""
@@ -208,7 +214,7 @@ class Replay:
         return [(runner.name, runner.context, self._last_call(runner)) for runner in self._runners]
 
     def _last_call(self, runner: BarRunner) -> tuple[str, int]:
-        stop = runner.context.stop
+        stop = runner.context.stop - runner.first
         if runner.on_bar is None or not stop:
             return ("", 0)
         return "on_bar", int(self.stream.records["ts_receive_ns"][runner.bar_stops[stop - 1] - 1])
@@ -320,13 +326,19 @@ class Replay:
         )  # fmt: skip
 
 
-def _bars_of(run: StrategyRun, bars: Bars, steps: NDArray[np.int64]) -> tuple[Bars, NDArray[np.int64]]:
-    """The bars that a strategy gets, and the step at whose end each is known: the market's, or higher ones of them."""
+def _bars_of(
+    run: StrategyRun, bars: Bars, steps: NDArray[np.int64], first: int
+) -> tuple[Bars, NDArray[np.int64], int]:  # fmt: skip
+    """The bars that a strategy gets: the market's, or higher ones of them.
+
+    With them the step at whose end each is known, and how many are known before that: at the market's own `first`.
+    """
     if run.timeframe in {"", bars.timeframe}:
-        return bars, steps
+        return bars, steps, first
     made = aggregate(bars, run.timeframe)
-    counts = np.arange(1, len(made.bars) + 1)
-    return made.bars, steps[np.searchsorted(made.known, counts)]
+    own_first = int(made.known[first - 1]) if first else 0
+    counts = np.arange(own_first + 1, len(made.bars) + 1)
+    return made.bars, steps[np.searchsorted(made.known, counts) - first], own_first
 
 
 def texts_of(runs: Sequence[StrategyRun]) -> list[str]:

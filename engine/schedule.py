@@ -24,10 +24,10 @@ def calls_in_order(runners: Sequence[BarRunner]) -> Iterator[Call]:
     """Each call there is to make: when its bar is over; of calls at one moment that of the earlier runner first."""
     active = [runner for runner in runners if runner.on_bar is not None]
     if len(active) == 1:
-        stops = active[0].bar_stops
-        return zip(_numbers(stops), range(len(stops)), repeat(_called(active[0])), strict=False)
+        stops, indexes = active[0].bar_stops, _indexes(active[0])
+        return zip(_numbers(stops), indexes, repeat(_called(active[0])), strict=False)
     calls = [
-        np.column_stack((runner.bar_stops, np.full(len(runner.bar_stops), order), np.arange(len(runner.bar_stops))))
+        np.column_stack((runner.bar_stops, np.full(len(runner.bar_stops), order), _indexes(runner)))
         for order, runner in enumerate(active)
     ]
     if not calls:
@@ -39,6 +39,11 @@ def calls_in_order(runners: Sequence[BarRunner]) -> Iterator[Call]:
     return chain.from_iterable(
         zip(stops, indexes, map(called.__getitem__, orders), strict=True) for stops, orders, indexes in chunks
     )
+
+
+def _indexes(runner: BarRunner) -> range:
+    """Of the bars that it is called at, as it counts them: those from before the run come first."""
+    return range(runner.first, runner.first + len(runner.bar_stops))
 
 
 def _called(runner: BarRunner) -> Called:

@@ -15,15 +15,16 @@ from engine.reading import Scale
 
 
 def signal_requests(
-    found: Mapping[str, Any], strategy: int, market: int, scale: Scale, bar_steps: NDArray[np.int64]
+    found: Mapping[str, Any], strategy: int, market: int, scale: Scale, bar_steps: NDArray[np.int64], first: int = 0
 ) -> NDArray[Any]:
     """What `signals(ctx)` returned, as requests.
 
     Either `buy` and `sell` (arrays of bool, one value a bar) with `size` (units, one number or one a bar), each a
     market order at the bar's close; or `target` (units to hold from the bar on, signed; NaN leaves things as they are).
-    Raises StrategyError where the arrays do not fit the bars.
+    The values of the `first` bars, which are from before the run, count for nothing. Raises StrategyError where the
+    arrays do not fit the bars.
     """
-    count = len(bar_steps)
+    count = first + len(bar_steps)
     unknown = set(found) - {"buy", "sell", "size", "target"}
     if unknown or ("target" in found) == ("buy" in found or "sell" in found):
         raise StrategyError(
@@ -37,13 +38,14 @@ def signal_requests(
                 remedy="Return one value for each bar.",
             )
     if "target" in found:
-        return _target_requests(np.asarray(found["target"], dtype=np.float64), strategy, market, scale, bar_steps)
+        target = np.asarray(found["target"], dtype=np.float64)[first:]
+        return _target_requests(target, strategy, market, scale, bar_steps)
     none = np.zeros(count, dtype=bool)
-    buy, sell = np.asarray(found.get("buy", none), dtype=bool), np.asarray(found.get("sell", none), dtype=bool)
+    buy, sell = (np.asarray(found.get(name, none), dtype=bool)[first:] for name in ("buy", "sell"))
     places = np.nonzero(buy | sell)[0]
     sides = np.subtract(buy[places], sell[places], dtype=np.int64)
     size = found.get("size", 1.0)
-    lots = whole_lots(float(size), scale) if np.ndim(size) == 0 else _lots_of(np.asarray(size)[places], scale)
+    lots = whole_lots(float(size), scale) if np.ndim(size) == 0 else _lots_of(np.asarray(size)[first + places], scale)
     return _requests(layout.ORDER_REQUEST, strategy, market, bar_steps[places], sides * lots)
 
 

@@ -117,8 +117,8 @@ class Explainer:
         return self._shape
 
     def _bar(self, market: int, ts_ns: int) -> int:
-        bars = self._shaped.markets[market].bars
-        return int(np.searchsorted(bars.ts_ns, ts_ns, side="left")) - 1
+        """The bar as strategies count it: those from before the run among them."""
+        return int(np.searchsorted(self._shaped.shown[market].ts_ns, ts_ns, side="left")) - 1
 
     def _cause(
         self, world: World, moment_ns: int, strategy: int = 0, market: int = 0, *, is_new: bool = False

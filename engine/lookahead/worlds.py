@@ -1,7 +1,8 @@
 """Markets that are the same up to a moment: cut there, or with other bars after it.
 
 Columns are copies, so that nothing of the true ones can be reached through them. Other bars are bars that could be:
-on the tick, high and low around open and close, no value that is not a number.
+on the tick, high and low around open and close, no value that is not a number. What lies before the bars of a market
+(`lookback`) is common to all of its worlds: a run copies it for what it shows.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.bars import Bars, FloatColumn, IntColumn, timeframe_ns
 from engine.instruments import Instrument
-from engine.market import Market
+from engine.market import Market, shown_bars
 
 Poison = Literal["mirrored", "high", "low", "shuffled"]
 POISONS: tuple[Poison, ...] = get_args(Poison)
@@ -79,7 +80,8 @@ def _other_columns(market: Market, stop: int, poison: Poison, seed: int) -> dict
         case "mirrored":
             _mirror(columns, stop, last)
         case "high" | "low":
-            level = 1.5 * float(bars.high.max()) if poison == "high" else 0.5 * float(bars.low.min())
+            seen = shown_bars(market)
+            level = 1.5 * float(seen.high.max()) if poison == "high" else 0.5 * float(seen.low.min())
             factor = level * (1.0 + 0.2 * generator.random(left)) / columns["close"][stop:]
             for name in _FIELDS[:4]:
                 columns[name][stop:] *= factor

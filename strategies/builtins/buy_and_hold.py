@@ -18,5 +18,6 @@ def schema():
 
 
 def on_bar(ctx, i):
-    if i == 0:
+    if ctx.symbol not in ctx.state:  # not `i == 0`: there may be bars from before the run
+        ctx.state[ctx.symbol] = "bought"
         ctx.buy(ctx.size.percent_equity(ctx.params["size"]))
