@@ -15,7 +15,7 @@ from engine.ctx import Context
 # The runner, and what the loop over the bars needs of it, looked up once.
 Called = tuple[BarRunner, Context, Callable[[int], None], Callable[[Context, int], object]]
 Call = tuple[int, int, Called]
-"""Records to have been seen, the bar's index, who is called."""
+"""Records to have been seen, the bar's index (those from before the run come first), who is called."""
 
 _CHUNK = 8_192
 
@@ -24,11 +24,12 @@ def calls_in_order(runners: Sequence[BarRunner]) -> Iterator[Call]:
     """Each call there is to make: when its bar is over; of calls at one moment that of the earlier runner first."""
     active = [runner for runner in runners if runner.on_bar is not None]
     if len(active) == 1:
-        stops, indexes = active[0].bar_stops, _indexes(active[0])
-        return zip(_numbers(stops), indexes, repeat(_called(active[0])), strict=False)
+        stops, first = active[0].bar_stops, active[0].first
+        return zip(_numbers(stops), range(first, first + len(stops)), repeat(_called(active[0])), strict=False)
     calls = [
-        np.column_stack((runner.bar_stops, np.full(len(runner.bar_stops), order), _indexes(runner)))
+        np.column_stack((stops, np.full(len(stops), order), np.arange(runner.first, runner.first + len(stops))))
         for order, runner in enumerate(active)
+        for stops in [runner.bar_stops]
     ]
     if not calls:
         return iter(())
@@ -39,11 +40,6 @@ def calls_in_order(runners: Sequence[BarRunner]) -> Iterator[Call]:
     return chain.from_iterable(
         zip(stops, indexes, map(called.__getitem__, orders), strict=True) for stops, orders, indexes in chunks
     )
-
-
-def _indexes(runner: BarRunner) -> range:
-    """Of the bars that it is called at, as it counts them: those from before the run come first."""
-    return range(runner.first, runner.first + len(runner.bar_stops))
 
 
 def _called(runner: BarRunner) -> Called:

@@ -372,6 +372,22 @@ def test_markets_each_with_their_own() -> None:
     assert last[0] == ("on_bar", int(markets[0].bars.ts_ns[-1]) + timeframe_ns("5m"))
 
 
+@pytest.mark.parametrize("first", [0, 10])
+def test_a_market_without_bars_leaves_the_other_its_own(first: int) -> None:
+    """By hand: 20 bars after those of before, each called with its index, a whole number; the empty one is never."""
+    bars = synthesize("SYNTH", "5m", 20 + first, 1)
+    _, window = both_of(bars, first)
+    empty = msgspec.structs.replace(
+        window, bars=rows(bars, slice(0, 0)), instrument=msgspec.structs.replace(INSTRUMENT, symbol="NONE")
+    )  # fmt: skip
+    told: list[Any] = []
+    strategy = Strategy(
+        Schema("s", "S"), __file__, "", on_bar=lambda ctx, i: told.append((ctx.symbol, i, type(i), float(ctx.close[i])))
+    )  # fmt: skip
+    Replay(SETTINGS, [window, empty], [StrategyRun("s", strategy, {}, (0, 1))]).run()
+    assert told == [("SYNTH", i, int, float(bars.close[i])) for i in range(first, 20 + first)]
+
+
 def test_signals_before_the_start_are_not_carried_over() -> None:
     """Counted by hand: wishes of bars 0 to 9 are before the start; of those after it each is one order."""
     bars = synthesize("SYNTH", "5m", 30, 1)
