@@ -9,10 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
 from adapters.store import FinishedRun, RunStart, store_whole
 from adapters.store.process import ProcessEndedError, StoringProcess
+from adapters.store.runs import renamed
 from config.model import RunConfig
 from daemon.storing import end_of, result_of, run_start
 from engine.errors import TapewrightError
@@ -24,7 +23,7 @@ PROCESS_ROWS_MIN = 100_000
 """Rows of equity from which a process of its own pays: it takes a third of a second to start."""
 AHEAD_SECONDS_MAX = 1.5
 """So long before the loop's end, as far as that can be told, the store is opened: others cannot write from then on."""
-HELD_SECONDS_MAX = 3.0
+HELD_SECONDS_MAX = 2.0
 """Where the loop is not over by then, the store is left to others again until it is; a session waits for 5 s."""
 ROWS_A_MESSAGE_MIN = 16_384
 
@@ -207,4 +206,4 @@ def begin_storing(
 
 
 def _finished(start: RunStart, name: str, result: RunResult) -> FinishedRun:
-    return result_of(msgspec.structs.replace(start, name=name), result, end_of(result, start.start_ns))
+    return result_of(renamed(start, name), result, end_of(result, start.start_ns))

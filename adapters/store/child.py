@@ -11,13 +11,13 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import IO, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.store.runs import FinishedRun, RunStart, RunStatus, StoredRun
+from adapters.store.runs import FinishedRun, RunStart, RunStatus, StoredRun, renamed
 from adapters.store.whole import WholeRun, one_transaction
 from engine.errors import TapewrightError
 from engine.kernels import layout
@@ -75,32 +75,35 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 
 Request: TypeAlias = Begin | Samples | Forget | Finish
 Answer: TypeAlias = Stored | Refused
+Message = TypeVar("Message")
+REQUESTS: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 
 class _ForgottenError(Exception):
     """Asked for: the transaction is undone."""
 
 
-def send(stream: BinaryIO, message: Request | Answer) -> None:
+def send(stream: IO[bytes], message: Request | Answer) -> None:
     """Write one message, and flush it."""
     data = msgspec.msgpack.encode(message)
     stream.write(len(data).to_bytes(_LENGTH_BYTES, "little") + data)
     stream.flush()
 
 
-def receive(stream: BinaryIO, kind: type[Request | Answer]) -> Request | Answer:
-    """Wait for a message of one of these types; raises EOFError where the other side has ended."""
+def receive(stream: IO[bytes], decoder: msgspec.msgpack.Decoder[Message]) -> Message:
+    """Wait for a message that `REQUESTS` or `ANSWERS` reads; raises EOFError where the other side has ended."""
     head = stream.read(_LENGTH_BYTES)
     data = stream.read(int.from_bytes(head, "little"))
     if len(head) < _LENGTH_BYTES or len(data) < int.from_bytes(head, "little"):
         raise EOFError
-    return msgspec.msgpack.decode(data, type=kind)
+    return decoder.decode(data)
 
 
 class _Storing:
     """One run, from the first message to the answer."""
 
-    def __init__(self, requests: BinaryIO, samples: int, outputs: int) -> None:
+    def __init__(self, requests: IO[bytes], samples: int, outputs: int) -> None:
         self._requests = requests
         self._samples_file = samples
         self._outputs_file = outputs
@@ -138,17 +141,18 @@ class _Storing:
 
     def _next(self) -> Request:
         begun = time.perf_counter()
-        found = receive(self._requests, Request)  # type: ignore[arg-type]
+        found = receive(self._requests, REQUESTS)
         self._waited += time.perf_counter() - begun
-        return found  # type: ignore[return-value]
+        return found
 
     def _samples(self, count: int) -> NDArray[np.int64]:
         return _mapped(self._samples_file, count, SAMPLE_WORDS)
 
     def _finished(self, end: Finish) -> FinishedRun:
-        start = msgspec.structs.replace(self._start, name=end.name)
         outputs = _mapped(self._outputs_file, end.outputs, layout.OUTPUT_WORDS)
-        return FinishedRun(start, end.status, end.end_ns, end.hash, outputs, self._samples(end.samples))
+        return FinishedRun(
+            renamed(self._start, end.name), end.status, end.end_ns, end.hash, outputs, self._samples(end.samples)
+        )
 
 
 def _mapped(file: int, rows: int, words: int) -> NDArray[np.int64]:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +75,7 @@ class StoringProcess:
         """Wait until the run is stored. Raises what hindered it, ProcessEndedError where no answer came."""
         assert self._process.stdout is not None, "a pipe was asked for"
         try:
-            found = cast("child.Answer", child.receive(self._process.stdout, child.Answer))  # type: ignore[arg-type]
+            found = child.receive(self._process.stdout, child.ANSWERS)
         except EOFError:
             raise ProcessEndedError from None
         finally:
@@ -103,4 +102,4 @@ class StoringProcess:
     def _send(self, request: child.Request) -> None:
         assert self._process.stdin is not None, "a pipe was asked for"
         with contextlib.suppress(BrokenPipeError):  # it has ended; `answer` says why
-            child.send(self._process.stdin, request)  # type: ignore[arg-type]
+            child.send(self._process.stdin, request)

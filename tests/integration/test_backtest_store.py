@@ -110,32 +110,37 @@ def test_where_the_store_is_locked_the_files_are_written_and_the_end_says_so(
 
 
 @pytest.fixture
-def ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However short a run is, a process of its own stores it, from the loop's first steps on."""
+def ahead(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """However short a run is, a process of its own stores it, from the loop's first steps on; what it is given then."""
+    given: list[int] = []
+    give = StoringProcess.give
+    monkeypatch.setattr(StoringProcess, "give", lambda own, rows: (given.append(len(rows)), give(own, rows))[1])
     monkeypatch.setattr(storing_aside, "PROCESS_ROWS_MIN", 1)
     monkeypatch.setattr(storing_aside, "ROWS_A_MESSAGE_MIN", 1)
     monkeypatch.setattr(storing_aside, "AHEAD_SECONDS_MAX", 600.0)
+    return given
 
 
-@pytest.mark.usefixtures("ahead")
 @pytest.mark.parametrize("held_seconds", [600.0, 0.0])
 def test_stored_ahead_of_its_end_it_has_the_rows_that_it_has_without(
-    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, held_seconds: float
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    ahead: list[int],
+    held_seconds: float,
 ) -> None:
     """Where the loop takes too long, what was begun is undone, and all is stored at its end."""
-    given: list[int] = []
     forgotten: list[bool] = []
-    give, forget = StoringProcess.give, StoringProcess.forget
-    monkeypatch.setattr(StoringProcess, "give", lambda own, rows: (given.append(len(rows)), give(own, rows))[1])
+    forget = StoringProcess.forget
     monkeypatch.setattr(StoringProcess, "forget", lambda own: (forgotten.append(True), forget(own))[1])
     monkeypatch.setattr(storing_aside, "HELD_SECONDS_MAX", held_seconds)
-    ahead = backtested(capsys, home)
-    assert given
+    first = backtested(capsys, home)
+    assert ahead
     assert bool(forgotten) == (held_seconds == 0)
     monkeypatch.setattr(storing_aside, "PROCESS_ROWS_MIN", 10**9)
     after = backtested(capsys, home)
-    assert ahead["hash"] == after["hash"]
-    assert run_rows(home / STORE_FILE, ahead["run_id"]) == run_rows(home / STORE_FILE, after["run_id"])
+    assert first["hash"] == after["hash"]
+    assert run_rows(home / STORE_FILE, first["run_id"]) == run_rows(home / STORE_FILE, after["run_id"])
 
 
 @pytest.mark.usefixtures("ahead")
@@ -163,13 +168,9 @@ def test_where_there_is_no_process_to_be_had_the_run_is_stored_all_the_same(
     assert [run["name"] for run in json_by(capsys, home, "runs", "list")["runs"]] == [done["run_id"]]
 
 
-@pytest.mark.usefixtures("ahead")
 def test_where_the_strategy_raises_nothing_of_what_was_stored_ahead_is_left(
-    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ahead: list[int]
 ) -> None:
-    given: list[int] = []
-    give = StoringProcess.give
-    monkeypatch.setattr(StoringProcess, "give", lambda own, rows: (given.append(len(rows)), give(own, rows))[1])
     monkeypatch.setattr(adapters.store.whole, "WAIT_SECONDS", 0.2)  # what is begun is undone before
     custom = home / "strategies" / "custom"
     custom.mkdir(parents=True)
@@ -179,7 +180,7 @@ def test_where_the_strategy_raises_nothing_of_what_was_stored_ahead_is_left(
         encoding="utf-8",
     )
     backtested(capsys, home, "strategy={name: breaks}", code=65)
-    assert given
+    assert ahead
     (row,) = json_by(capsys, home, "runs", "list")["runs"]
     assert row["status"] == "failed"
 
